@@ -1,0 +1,124 @@
+package durable_test
+
+import (
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/dojot/mqtt-manager-go/internal/durable"
+)
+
+func names(t *testing.T, dir string) []string {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
+}
+
+func TestWriteFile(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		attr durable.Attr
+		want fs.FileMode
+	}{
+		{"private unless said otherwise", durable.Attr{}, 0o600},
+		{"mode as asked, whatever the umask", durable.Attr{Mode: 0o664}, 0o664},
+		{"owner that it has already", durable.Attr{Mode: 0o640, Owner: &durable.Owner{UID: os.Getuid(), GID: os.Getgid()}}, 0o640},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f")
+			for _, content := range []string{"first", "second, longer", ""} {
+				if err := durable.WriteFile(path, []byte(content), tc.attr); err != nil {
+					t.Fatal(err)
+				}
+				got, err := os.ReadFile(path)
+				if err != nil || string(got) != content {
+					t.Fatalf("got %q, %v, want %q", got, err, content)
+				}
+			}
+			a, err := durable.AttrOf(path)
+			if err != nil || a.Mode != tc.want {
+				t.Errorf("mode %v, %v, want %v", a.Mode, err, tc.want)
+			}
+			if got := names(t, filepath.Dir(path)); len(got) != 1 {
+				t.Errorf("left behind: %q", got)
+			}
+		})
+	}
+}
+
+func TestWriteKeepsTheOldContentOnFailure(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := durable.WriteFile(path, []byte("good"), durable.Attr{}); err != nil {
+		t.Fatal(err)
+	}
+	broken := errors.New("half way")
+	err := durable.Write(path, durable.Attr{}, func(w io.Writer) error {
+		if _, err := io.WriteString(w, "ba"); err != nil {
+			return err
+		}
+		return broken
+	})
+	if !errors.Is(err, broken) {
+		t.Errorf("got %v, want %v", err, broken)
+	}
+	if got, _ := os.ReadFile(path); string(got) != "good" {
+		t.Errorf("got %q, want the old content", got)
+	}
+	if got := names(t, filepath.Dir(path)); len(got) != 1 {
+		t.Errorf("left behind: %q", got)
+	}
+}
+
+func TestWriteIsPrivateWhileItWrites(t *testing.T) {
+	dir := t.TempDir()
+	err := durable.Write(filepath.Join(dir, "key"), durable.Attr{Mode: 0o644}, func(w io.Writer) error {
+		if _, err := io.WriteString(w, "secret"); err != nil {
+			return err
+		}
+		for _, name := range names(t, dir) {
+			if a, err := durable.AttrOf(filepath.Join(dir, name)); err != nil || a.Mode != 0o600 {
+				t.Errorf("%s has mode %v, %v while being written", name, a.Mode, err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestWriteIntoMissingFolder(t *testing.T) {
+	err := durable.WriteFile(filepath.Join(t.TempDir(), "no", "f"), nil, durable.Attr{})
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestRemoveTemps(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "access.acl")
+	for _, name := range []string{"access.acl", "access.acl.durable-123", "other.durable-1", "access.acl.bak"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.RemoveTemps(path); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(t, dir); len(got) != 3 {
+		t.Errorf("left: %q", got)
+	}
+	if err := durable.RemoveTemps(filepath.Join(dir, "no", "f")); err != nil {
+		t.Errorf("missing folder: %v", err)
+	}
+}

@@ -1,0 +1,136 @@
+package groupcommit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/dojot/mqtt-manager-go/internal/groupcommit"
+)
+
+func TestCallersShareRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var batches [][]int
+		g := groupcommit.New(func(_ context.Context, items []int) []error {
+			batches = append(batches, items)
+			<-release
+			return nil
+		})
+		var wg sync.WaitGroup
+		for i := range 100 {
+			wg.Go(func() {
+				if err := g.Do(t.Context(), i); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		seen := 0
+		for _, b := range batches {
+			seen += len(b)
+		}
+		if seen != 100 || len(batches) != 2 {
+			t.Errorf("%d items in %d runs, want 100 in 2", seen, len(batches))
+		}
+	})
+}
+
+func TestEachCallerGetsItsOwnError(t *testing.T) {
+	odd := errors.New("odd")
+	g := groupcommit.New(func(_ context.Context, items []int) []error {
+		errs := make([]error, len(items))
+		for i, n := range items {
+			if n%2 == 1 {
+				errs[i] = fmt.Errorf("%d: %w", n, odd)
+			}
+		}
+		return errs
+	})
+	var wg sync.WaitGroup
+	for i := range 50 {
+		wg.Go(func() {
+			if err := g.Do(t.Context(), i); errors.Is(err, odd) != (i%2 == 1) {
+				t.Errorf("%d: got %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestARunStartsAfterTheCall(t *testing.T) {
+	// A caller that arrives during a run must not be served by it: the run
+	// may have read the state before the caller changed it.
+	synctest.Test(t, func(t *testing.T) {
+		runs := 0
+		release := make(chan struct{})
+		g := groupcommit.New(func(context.Context, []int) []error {
+			runs++
+			<-release
+			return nil
+		})
+		var wg sync.WaitGroup
+		wg.Go(func() { g.Do(t.Context(), 1) })
+		synctest.Wait()
+		wg.Go(func() { g.Do(t.Context(), 2) })
+		synctest.Wait()
+		if runs != 1 {
+			t.Fatalf("%d runs at once", runs)
+		}
+		close(release)
+		wg.Wait()
+		if runs != 2 {
+			t.Errorf("%d runs, want 2", runs)
+		}
+	})
+}
+
+func TestCancellation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var served [][]string
+		var ended []error
+		g := groupcommit.New(func(ctx context.Context, items []string) []error {
+			served = append(served, items)
+			select {
+			case <-release:
+			case <-ctx.Done():
+			}
+			ended = append(ended, ctx.Err())
+			return nil
+		})
+		ctx1, cancel1 := context.WithCancel(t.Context())
+		ctx2, cancel2 := context.WithCancel(t.Context())
+		defer cancel2()
+		var wg sync.WaitGroup
+		var err2 error
+		wg.Go(func() { g.Do(ctx1, "first") })
+		synctest.Wait()
+		wg.Go(func() { err2 = g.Do(ctx2, "gives up") })
+		wg.Go(func() { g.Do(t.Context(), "stays") })
+		synctest.Wait()
+		cancel2()
+		synctest.Wait()
+		if !errors.Is(err2, context.Canceled) {
+			t.Errorf("waiting caller: got %v", err2)
+		}
+		cancel1() // its only caller gone, the first run is told
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		if len(served) != 2 || len(served[1]) != 1 || served[1][0] != "stays" {
+			t.Errorf("served %q", served)
+		}
+		if !errors.Is(ended[0], context.Canceled) || ended[1] != nil {
+			t.Errorf("runs ended with %v", ended)
+		}
+		if err := g.Do(ctx1, "too late"); !errors.Is(err, context.Canceled) {
+			t.Errorf("cancelled before the call: got %v", err)
+		}
+	})
+}
