@@ -1,0 +1,336 @@
+// Package mosquittotest runs a real mosquitto broker for a test or a demo, the
+// way net/http/httptest runs an HTTP server: on a free port of the loopback
+// interface, with its log at hand, and with nothing left behind after Close.
+//
+//	broker, err := mosquittotest.Start(mosquittotest.Options{
+//		Conf: "allow_anonymous true\nacl_file access.acl\n",
+//		Dir:  dir,
+//	})
+//	if err != nil {
+//		return err
+//	}
+//	defer broker.Close()
+//	conn, err := net.Dial("tcp", broker.Addr())
+//
+// The broker is the installed one, or the one that the environment variable
+// MOSQUITTO names, so that the same tests run against any version. It is a
+// child of the calling process and, on Linux, dies with it.
+//
+// The package neither speaks MQTT nor makes certificates.
+package mosquittotest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
+)
+
+// Options say what to run. The zero Options run the installed broker with one
+// plain listener that admits nobody, which is what a broker does on its own.
+type Options struct {
+	// Binary is the broker's program. Empty means the one that the environment
+	// variable MOSQUITTO names, else mosquitto on PATH or in /usr/sbin.
+	Binary string
+
+	// Dir is the working directory of the broker, where the relative paths of
+	// its configuration start. Empty means a temporary folder that Close
+	// removes.
+	Dir string
+
+	// Conf is put after the line "listener PORT 127.0.0.1", so options of a
+	// listener belong to that one until Conf has a listener of its own, for
+	// which FreePort finds a port. Conf must not reduce the log: Start, Reload
+	// and WaitLog read it.
+	Conf string
+
+	// Global is put before the listener line, for what must precede it, such
+	// as per_listener_settings.
+	Global string
+}
+
+const (
+	// startTimeout is long because 2.0 needs 45 seconds for an ACL file of
+	// 100,000 users.
+	startTimeout = 2 * time.Minute
+	// stopTimeout is how long a broker has for an orderly end.
+	stopTimeout = 10 * time.Second
+	// portTries bounds how often another process may take the port that was
+	// free a moment ago.
+	portTries = 5
+)
+
+// Broker is a running broker. Its methods may be called concurrently.
+type Broker struct {
+	binary  mosquitto.Binary
+	addr    string
+	own     string // temporary folder, removed at Close
+	process *os.Process
+	log     journal
+	done    chan struct{}
+	err     error // how the process ended; read it after done
+
+	reload    sync.Mutex
+	closeOnce sync.Once
+	closeErr  error
+}
+
+// ExitError is a broker that has ended, and what it had to say.
+type ExitError struct {
+	Err error  // *exec.ExitError; nil for exit status 0
+	Log string // all of it
+}
+
+func (e *ExitError) Error() string {
+	status := "exit status 0"
+	if e.Err != nil {
+		status = e.Err.Error()
+	}
+	return fmt.Sprintf("mosquitto ended (%s); its log:\n%s", status, e.Log)
+}
+
+func (e *ExitError) Unwrap() error { return e.Err }
+
+// Start runs a broker and returns when its listeners are open and it handles
+// signals. Started as root, the broker stays root, unless the configuration
+// names a user: the files of a test are private to the user who runs it.
+//
+// A broker that refuses its configuration is an *ExitError.
+func Start(o Options) (*Broker, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	binary, err := mosquitto.Find(ctx, cmp.Or(o.Binary, os.Getenv("MOSQUITTO")))
+	if err != nil {
+		return nil, err
+	}
+	for try := 1; ; try++ {
+		b, err := start(ctx, binary, o)
+		exit, ended := errors.AsType[*ExitError](err)
+		if ended && try < portTries && strings.Contains(exit.Log, "Address already in use") {
+			continue
+		}
+		return b, err
+	}
+}
+
+func start(ctx context.Context, binary mosquitto.Binary, o Options) (_ *Broker, err error) {
+	port, err := FreePort()
+	if err != nil {
+		return nil, err
+	}
+	b := &Broker{
+		binary: binary,
+		addr:   fmt.Sprintf("127.0.0.1:%d", port),
+		done:   make(chan struct{}),
+	}
+	if b.own, err = os.MkdirTemp("", "mosquittotest"); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.Close())
+		}
+	}()
+	// Open to others because a broker with a "user" of its own reads its
+	// configuration again at every reload.
+	if err := os.Chmod(b.own, 0o755); err != nil {
+		return nil, err
+	}
+	conf, err := configuration(o, port)
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(b.own, "mosquitto.conf")
+	if err := os.WriteFile(path, []byte(conf), 0o644); err != nil {
+		return nil, err
+	}
+	if err := b.run(path, cmp.Or(o.Dir, b.own)); err != nil {
+		return nil, err
+	}
+	// The broker logs this after it has opened its listeners and installed its
+	// signal handlers, immediately before it serves.
+	if err := b.WaitLog(ctx, "mosquitto version "+binary.Version+" running"); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+func configuration(o Options, port int) (string, error) {
+	var s strings.Builder
+	s.WriteString("log_dest stderr\nlog_type all\n")
+	if os.Geteuid() == 0 && !names(o.Global, "user") && !names(o.Conf, "user") {
+		me, err := user.Current()
+		if err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&s, "user %s\n", me.Username)
+	}
+	fmt.Fprintf(&s, "%s\nlistener %d 127.0.0.1\n%s\n", o.Global, port, o.Conf)
+	return s.String(), nil
+}
+
+// names reports whether conf has the option key, which may occur only once.
+func names(conf, key string) bool {
+	for line := range strings.Lines(conf) {
+		if word, _, _ := strings.Cut(strings.Trim(line, " \r\n"), " "); word == key {
+			return true
+		}
+	}
+	return false
+}
+
+// run starts the process and the goroutine that waits for its end.
+func (b *Broker) run(conf, dir string) error {
+	cmd := exec.Command(b.binary.Path, "-c", conf)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = &b.log, &b.log
+	cmd.WaitDelay = time.Second
+	cmd.SysProcAttr = childAttr()
+	started := make(chan error)
+	go func() {
+		// The kernel's "parent" of a parent-death signal is the thread that
+		// forked: keep it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		b.process = cmd.Process
+		started <- err
+		if err != nil {
+			return
+		}
+		b.err = cmd.Wait()
+		b.log.end()
+		close(b.done)
+	}()
+	return <-started
+}
+
+// FreePort returns a TCP port of the loopback interface that was free a moment
+// ago, for a further listener in Options.Conf.
+func FreePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// Addr returns host and port of the first listener.
+func (b *Broker) Addr() string { return b.addr }
+
+// Version returns the broker's version, such as "2.0.11".
+func (b *Broker) Version() string { return b.binary.Version }
+
+// PID returns the broker's process id, for those who signal it themselves.
+func (b *Broker) PID() int { return b.process.Pid }
+
+// Log returns what the broker has printed so far. Every line begins with the
+// time, in seconds since 1970.
+func (b *Broker) Log() string { return b.log.String() }
+
+// WaitLog returns when the log, from its beginning, contains substr. If the
+// broker ends without that, the error is an *ExitError; if ctx does, it is
+// ctx's cause with the log.
+func (b *Broker) WaitLog(ctx context.Context, substr string) error {
+	_, err := b.waitLog(ctx, 0, substr)
+	return err
+}
+
+// waitLog looks at the log from byte from on, and returns where substr ends.
+func (b *Broker) waitLog(ctx context.Context, from int, substr string) (int, error) {
+	end, err := b.log.wait(ctx, from, substr)
+	switch {
+	case errors.Is(err, errLogEnded):
+		<-b.done
+		return 0, &ExitError{Err: b.err, Log: b.Log()}
+	case err != nil:
+		return 0, fmt.Errorf("waiting for %q in the log of mosquitto: %w; the log:\n%s", substr, err, b.Log())
+	}
+	return end, nil
+}
+
+// Reload sends SIGHUP and returns when the broker has reread its files: it has
+// logged the reload's beginning and has then accepted a new connection at
+// Addr, which it cannot before the reload is over. The broker may have disliked
+// what it read; see Log. A broker that ends instead is an *ExitError.
+//
+// It needs the first listener to be an MQTT listener, with TLS or without; up
+// to 2.0 those for websockets do not log connections.
+func (b *Broker) Reload() error {
+	// A signal that arrives during a reload is lost.
+	b.reload.Lock()
+	defer b.reload.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	from := b.log.len()
+	if err := b.process.Signal(syscall.SIGHUP); err != nil {
+		return b.ended(err)
+	}
+	from, err := b.waitLog(ctx, from, "Reloading config.")
+	if err != nil {
+		return err
+	}
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", b.addr)
+	if err != nil {
+		return b.ended(err)
+	}
+	defer conn.Close()
+	_, err = b.waitLog(ctx, from, fmt.Sprintf("New connection from %s ", conn.LocalAddr()))
+	return err
+}
+
+// ended prefers the reason for which the broker is gone to the symptom.
+func (b *Broker) ended(err error) error {
+	select {
+	case <-b.done:
+		return &ExitError{Err: b.err, Log: b.Log()}
+	case <-time.After(time.Second):
+		return err
+	}
+}
+
+// Done is closed when the broker's process has ended, for whatever reason.
+func (b *Broker) Done() <-chan struct{} { return b.done }
+
+// Close ends the broker, if it still runs, and removes the temporary folder.
+// The log stays readable. Further calls return what the first one did.
+func (b *Broker) Close() error {
+	b.closeOnce.Do(func() { b.closeErr = b.close() })
+	return b.closeErr
+}
+
+func (b *Broker) close() error {
+	if b.process != nil {
+		b.kill(syscall.SIGTERM)
+		select {
+		case <-b.done:
+		case <-time.After(stopTimeout):
+			b.kill(syscall.SIGKILL)
+			<-b.done
+		}
+	}
+	return os.RemoveAll(b.own)
+}
+
+// kill signals the broker's process group, unless the broker has ended: then
+// its id may belong to somebody else.
+func (b *Broker) kill(sig syscall.Signal) {
+	select {
+	case <-b.done:
+	default:
+		syscall.Kill(-b.process.Pid, sig)
+	}
+}
