@@ -1,0 +1,26 @@
+// Package crl signs, reads, checks and installs X.509 certificate revocation
+// lists (RFC 5280, section 5) for a Mosquitto broker.
+//
+// A broker with a crlfile judges every TLS handshake by the list of the CA
+// that issued the client's certificate, and is unforgiving in both
+// directions: an expired list, or none for that CA, refuses every client,
+// and a file that does not parse switches revocation off (2.0) or ends the
+// broker (2.1) at the next reload. So a list is never put in place unread:
+//
+//	list, err := crl.Parse(answer)            // DER, PEM or bare base64
+//	…
+//	file, err := crl.OpenFile("/etc/mosquitto/certs/ca.crl", crl.FileOptions{CAs: cas})
+//	…
+//	changed, err := file.Install(list)        // verified and newer, or refused
+//
+// [Verify] accepts what a broker accepts, and is stricter only where RFC
+// 5280 is and a broker is careless: it refuses a list without an end, and a
+// delta, which a broker would take for the complete list. [Refresher] keeps
+// a [File] fresh from a [Source]; [Sign] is the other side, for a CA.
+//
+// Lists are *x509.RevocationList throughout. The package knows nothing of
+// HTTP and signals no broker: the source and what follows an installation
+// are the caller's. It does not read version 1 lists, does not combine
+// deltas with their base, and does not check the certificate chain above a
+// list's issuer: the caller says which CAs it trusts.
+package crl

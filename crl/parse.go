@@ -1,0 +1,192 @@
+package crl
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/base64"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+)
+
+// pemType is the only label that Mosquitto looks for in a crlfile.
+const pemType = "X509 CRL"
+
+var (
+	pemBegin = []byte("-----BEGIN ")
+	pemDash  = []byte("-----")
+)
+
+// Parse reads one list: DER, a single "X509 CRL" PEM block, or base64
+// without armour, with or without line breaks, as EJBCA-REST answers. Nothing
+// but white space may surround armour or base64, and nothing may follow the
+// list.
+//
+// It is stricter than [x509.ParseRevocationList], which lets bytes trail and
+// extensions repeat. The result aliases data if that was DER. Parse does not
+// verify anything; the size of data is the caller's to limit.
+func Parse(data []byte) (*x509.RevocationList, error) {
+	list, err := parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("parsing CRL: %w", err)
+	}
+	return list, nil
+}
+
+func parse(data []byte) (*x509.RevocationList, error) {
+	// The first octet tells: a SEQUENCE is 0x30 in DER, and its base64
+	// begins with "M".
+	if len(data) > 0 && data[0] == 0x30 {
+		return parseDER(data)
+	}
+	text := bytes.TrimSpace(data)
+	if len(text) == 0 {
+		return nil, errors.New("it is empty (want DER, PEM or base64)")
+	}
+	if !bytes.HasPrefix(text, pemDash) {
+		der, err := base64.StdEncoding.Strict().DecodeString(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("%q… is neither DER nor PEM nor base64: %w", text[:min(len(text), 20)], err)
+		}
+		return parseDER(der)
+	}
+	var list *x509.RevocationList
+	for block, err := range pemBlocks(text) {
+		switch {
+		case err != nil:
+			return nil, err
+		case block.label == "":
+			return nil, fmt.Errorf("line %d: %.40q outside of the PEM block", block.line, block.body)
+		case block.label != pemType:
+			return nil, fmt.Errorf("line %d: PEM block is labelled %q (want %q)", block.line, block.label, pemType)
+		case list != nil:
+			return nil, fmt.Errorf("line %d: a second PEM block (want one)", block.line)
+		}
+		if list, err = parseDER(block.body); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
+}
+
+// ParseAll reads a crlfile as Mosquitto does: one or more "X509 CRL" PEM
+// blocks, in file order. Text and blocks with another label are skipped. A
+// block that cannot be read is an error wherever it stands, and so is a file
+// without a list: a 2.0 broker that reloads one goes on without checking
+// revocation, and a 2.1 broker exits.
+//
+// A file that ParseAll accepts loads. The reverse has exceptions: it refuses
+// armour that OpenSSL forgives, such as a BEGIN line with a dash missing,
+// and version 1 lists.
+func ParseAll(data []byte) ([]*x509.RevocationList, error) {
+	var lists []*x509.RevocationList
+	for list, err := range listsIn(data) {
+		if err != nil {
+			return nil, fmt.Errorf("parsing CRLs: %w", err)
+		}
+		lists = append(lists, list)
+	}
+	if len(lists) == 0 {
+		return nil, fmt.Errorf("parsing CRLs: no PEM block labelled %q", pemType)
+	}
+	return lists, nil
+}
+
+// listsIn yields what is in a crlfile, broken blocks as errors between the
+// good ones.
+func listsIn(data []byte) iter.Seq2[*x509.RevocationList, error] {
+	return func(yield func(*x509.RevocationList, error) bool) {
+		for block, err := range pemBlocks(data) {
+			var list *x509.RevocationList
+			switch {
+			case err != nil:
+			case block.label == pemType:
+				if list, err = parseDER(block.body); err != nil {
+					err = fmt.Errorf("line %d: %w", block.line, err)
+				}
+			default:
+				continue
+			}
+			if !yield(list, err) {
+				return
+			}
+		}
+	}
+}
+
+// EncodePEM returns the lists as a crlfile: one "X509 CRL" block each, in
+// this order. The lists must have been parsed: it is their Raw field that is
+// encoded.
+func EncodePEM(lists ...*x509.RevocationList) []byte {
+	var out bytes.Buffer
+	for _, l := range lists {
+		// Writing to a bytes.Buffer a block without headers cannot fail.
+		_ = pem.Encode(&out, &pem.Block{Type: pemType, Bytes: l.Raw})
+	}
+	return out.Bytes()
+}
+
+// parseDER is x509.ParseRevocationList with its gaps closed.
+func parseDER(der []byte) (*x509.RevocationList, error) {
+	list, err := x509.ParseRevocationList(der)
+	if err != nil {
+		return nil, errors.New(strings.TrimPrefix(err.Error(), "x509: "))
+	}
+	if n := len(der) - len(list.Raw); n > 0 {
+		return nil, fmt.Errorf("%d trailing bytes after the list", n)
+	}
+	if err := checkEnvelope(list.Raw); err != nil {
+		return nil, err
+	}
+	if err := checkUnique(list.Extensions); err != nil {
+		return nil, err
+	}
+	for _, e := range list.RevokedCertificateEntries {
+		if err := checkUnique(e.Extensions); err != nil {
+			return nil, fmt.Errorf("entry for serial %x: %w", e.SerialNumber, err)
+		}
+	}
+	return list, nil
+}
+
+// checkEnvelope looks at what the signature does not cover and the standard
+// library does not mind: anyone on the way could add an element after the
+// signature or shift its bits, and OpenSSL would refuse what we accepted.
+func checkEnvelope(raw []byte) error {
+	var outer asn1.RawValue
+	if _, err := asn1.Unmarshal(raw, &outer); err != nil {
+		return err
+	}
+	var parts [3]asn1.RawValue // tbsCertList, signatureAlgorithm, signature
+	rest := outer.Bytes
+	for i := range parts {
+		var err error
+		if rest, err = asn1.Unmarshal(rest, &parts[i]); err != nil {
+			return err
+		}
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%d trailing bytes after the signature", len(rest))
+	}
+	if signature := parts[2].Bytes; len(signature) == 0 || signature[0] != 0 {
+		return errors.New("the signature is not a whole number of octets")
+	}
+	return nil
+}
+
+// checkUnique refuses what RFC 5280, section 4.2, forbids for certificates
+// and no reader agrees on: an extension that is there twice.
+func checkUnique(exts []pkix.Extension) error {
+	for i, e := range exts {
+		for _, earlier := range exts[:i] {
+			if e.Id.Equal(earlier.Id) {
+				return fmt.Errorf("extension %v is there twice", e.Id)
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,227 @@
+package crl
+
+import (
+	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// What [Verify] finds wrong with a list. The comments say what a broker that
+// loads it does to clients of that CA all the same, and the TLS alert they get.
+var (
+	ErrExpired      = errors.New("the CRL has expired")                        // refused, certificate_expired (45)
+	ErrNotYetValid  = errors.New("the CRL is not yet valid")                   // refused, bad_certificate (42)
+	ErrNoNextUpdate = errors.New("the CRL has no nextUpdate")                  // accepted, for ever
+	ErrIssuer       = errors.New("the CRL is of another issuer")               // refused, unknown_ca (48)
+	ErrNotCA        = errors.New("the issuer may not sign CRLs")               // refused, unknown_ca (48)
+	ErrSignature    = errors.New("the CRL's signature is not the CA's")        // refused, unknown_ca (48)
+	ErrCritical     = errors.New("the CRL has unknown critical content")       // refused, certificate_unknown (46)
+	ErrScope        = errors.New("the CRL is not for all client certificates") // refused or accepted, by certificate
+	ErrDelta        = errors.New("the CRL is a delta")                         // accepted, though revoked by the base
+)
+
+// Verify reports whether a broker at time now lets in the clients of issuer
+// that are not on the list, and only those. It joins all faults, each one of
+// the errors above:
+//
+//   - the issuer's certificate is no CA's, or lacks cRLSign;
+//   - the list's issuer is not, byte for byte, the certificate's subject, or
+//     the list's authority key identifier names another certificate or key;
+//   - the signature is not the issuer's, or its algorithm is not supported;
+//   - the list, or an entry, has a critical extension that OpenSSL does not
+//     handle: any but the issuing distribution point and the authority key
+//     identifier (RFC 5280, section 5.2);
+//   - the issuing distribution point says that it is not about all client
+//     certificates: only CA or attribute certificates, only some reasons,
+//     indirect, or only those that name the same distribution point;
+//   - it is a delta;
+//   - now is before thisUpdate, at or after nextUpdate, or there is no nextUpdate.
+//
+// The list must have been parsed. SHA-1 signatures are accepted, as OpenSSL
+// does for lists. Verify takes no position on the issuer's own validity.
+func Verify(list *x509.RevocationList, issuer *x509.Certificate, now time.Time) error {
+	return errors.Join(authentic(list, issuer), usable(list), current(list, now))
+}
+
+var (
+	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidDeltaCRLIndicator        = asn1.ObjectIdentifier{2, 5, 29, 27}
+	oidCertificateIssuer        = asn1.ObjectIdentifier{2, 5, 29, 29}
+	oidAuthorityKeyID           = asn1.ObjectIdentifier{2, 5, 29, 35}
+)
+
+// authentic says whether issuer made the list.
+func authentic(list *x509.RevocationList, issuer *x509.Certificate) error {
+	var errs []error
+	if err := maySign(issuer); err != nil {
+		errs = append(errs, err)
+	}
+	if !bytes.Equal(list.RawIssuer, issuer.RawSubject) {
+		errs = append(errs, fmt.Errorf("%w: %q (want %q)", ErrIssuer, list.Issuer, issuer.Subject))
+	} else if err := checkAuthorityKeyID(list.Extensions, issuer); err != nil {
+		errs = append(errs, err)
+	}
+	if err := issuer.CheckSignature(list.SignatureAlgorithm, list.RawTBSRevocationList, list.Signature); err != nil {
+		errs = append(errs, fmt.Errorf("%w: issuer %q: %v", ErrSignature, issuer.Subject, err))
+	}
+	return errors.Join(errs...)
+}
+
+// maySign says whether the certificate is one that may sign lists. Version 1
+// certificates, and those without key usage, are not limited.
+func maySign(issuer *x509.Certificate) error {
+	switch {
+	case issuer.Version >= 3 && (!issuer.BasicConstraintsValid || !issuer.IsCA):
+		return fmt.Errorf("%w: %q is not a CA", ErrNotCA, issuer.Subject)
+	case issuer.KeyUsage != 0 && issuer.KeyUsage&x509.KeyUsageCRLSign == 0:
+		return fmt.Errorf("%w: key usage of %q lacks cRLSign", ErrNotCA, issuer.Subject)
+	}
+	return nil
+}
+
+// authorityKeyID is AuthorityKeyIdentifier of RFC 5280, section 4.2.1.1.
+type authorityKeyID struct {
+	KeyID  []byte        `asn1:"optional,tag:0"`
+	Issuer asn1.RawValue `asn1:"optional,tag:1"`
+	Serial *big.Int      `asn1:"optional,tag:2"`
+}
+
+// checkAuthorityKeyID compares as OpenSSL does: what only one side has is no
+// fault.
+func checkAuthorityKeyID(exts []pkix.Extension, issuer *x509.Certificate) error {
+	ext := find(exts, oidAuthorityKeyID)
+	if ext == nil {
+		return nil
+	}
+	var id authorityKeyID
+	if err := unmarshal(ext.Value, &id); err != nil {
+		return fmt.Errorf("%w: malformed authority key identifier: %v", ErrIssuer, err)
+	}
+	if len(id.KeyID) > 0 && len(issuer.SubjectKeyId) > 0 && !bytes.Equal(id.KeyID, issuer.SubjectKeyId) {
+		return fmt.Errorf("%w: authority key identifier %x (want %x)", ErrIssuer, id.KeyID, issuer.SubjectKeyId)
+	}
+	if id.Serial != nil && id.Serial.Cmp(issuer.SerialNumber) != 0 {
+		return fmt.Errorf("%w: authority certificate serial %x (want %x)", ErrIssuer, id.Serial, issuer.SerialNumber)
+	}
+	const directoryName = 4
+	for names := id.Issuer.Bytes; len(names) > 0; {
+		var name asn1.RawValue
+		var err error
+		if names, err = asn1.Unmarshal(names, &name); err != nil {
+			return fmt.Errorf("%w: malformed authority key identifier: %v", ErrIssuer, err)
+		}
+		if name.Tag == directoryName {
+			if !bytes.Equal(name.Bytes, issuer.RawIssuer) {
+				return fmt.Errorf("%w: authority certificate issuer is not %q", ErrIssuer, issuer.Issuer)
+			}
+			break
+		}
+	}
+	return nil
+}
+
+// usable says whether a broker can judge every client certificate by the
+// list, whatever its dates.
+func usable(list *x509.RevocationList) error {
+	var errs []error
+	for _, ext := range list.Extensions {
+		switch {
+		case ext.Id.Equal(oidDeltaCRLIndicator):
+			errs = append(errs, fmt.Errorf("%w: a broker would take it for the complete list", ErrDelta))
+		case ext.Id.Equal(oidIssuingDistributionPoint):
+			// OpenSSL heeds it even where it is not critical.
+			if err := checkScope(ext.Value); err != nil {
+				errs = append(errs, fmt.Errorf("%w: %w", ErrScope, err))
+			}
+		case ext.Critical && !ext.Id.Equal(oidAuthorityKeyID):
+			errs = append(errs, fmt.Errorf("%w: extension %v", ErrCritical, ext.Id))
+		}
+	}
+	for _, e := range list.RevokedCertificateEntries {
+		if err := usableEntry(&e); err != nil {
+			errs = append(errs, err)
+			break // a million entries would say the same
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func usableEntry(e *x509.RevocationListEntry) error {
+	for _, ext := range e.Extensions {
+		switch {
+		case ext.Id.Equal(oidCertificateIssuer):
+			return fmt.Errorf("%w: the entry for serial %x is of another issuer", ErrScope, e.SerialNumber)
+		case ext.Critical:
+			return fmt.Errorf("%w: extension %v in the entry for serial %x", ErrCritical, ext.Id, e.SerialNumber)
+		}
+	}
+	return nil
+}
+
+// issuingDistributionPoint is IssuingDistributionPoint of RFC 5280, section
+// 5.2.5.
+type issuingDistributionPoint struct {
+	DistributionPoint          asn1.RawValue  `asn1:"optional,tag:0"`
+	OnlyContainsUserCerts      bool           `asn1:"optional,tag:1"`
+	OnlyContainsCACerts        bool           `asn1:"optional,tag:2"`
+	OnlySomeReasons            asn1.BitString `asn1:"optional,tag:3"`
+	IndirectCRL                bool           `asn1:"optional,tag:4"`
+	OnlyContainsAttributeCerts bool           `asn1:"optional,tag:5"`
+}
+
+func checkScope(value []byte) error {
+	var idp issuingDistributionPoint
+	if err := unmarshal(value, &idp); err != nil {
+		return fmt.Errorf("malformed issuing distribution point: %w", err)
+	}
+	switch {
+	case idp.OnlyContainsCACerts:
+		return errors.New("it holds only CA certificates")
+	case idp.OnlyContainsAttributeCerts:
+		return errors.New("it holds only attribute certificates")
+	case idp.OnlySomeReasons.BitLength > 0:
+		return errors.New("it holds only some reasons")
+	case idp.IndirectCRL:
+		return errors.New("it is indirect")
+	case len(idp.DistributionPoint.FullBytes) > 0:
+		return errors.New("it holds only certificates that name its distribution point")
+	}
+	return nil
+}
+
+// current says whether the list is valid at now, with OpenSSL's boundaries:
+// thisUpdate is in, nextUpdate is out.
+func current(list *x509.RevocationList, now time.Time) error {
+	switch {
+	case now.Before(list.ThisUpdate):
+		return fmt.Errorf("%w: thisUpdate is %v, now is %v", ErrNotYetValid, show(list.ThisUpdate), show(now))
+	case list.NextUpdate.IsZero():
+		return ErrNoNextUpdate
+	case !now.Before(list.NextUpdate):
+		return fmt.Errorf("%w: nextUpdate was %v, now is %v", ErrExpired, show(list.NextUpdate), show(now))
+	}
+	return nil
+}
+
+func find(exts []pkix.Extension, id asn1.ObjectIdentifier) *pkix.Extension {
+	for i := range exts {
+		if exts[i].Id.Equal(id) {
+			return &exts[i]
+		}
+	}
+	return nil
+}
+
+// unmarshal is asn1.Unmarshal of all of der.
+func unmarshal(der []byte, v any) error {
+	rest, err := asn1.Unmarshal(der, v)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("%d trailing bytes", len(rest))
+	}
+	return err
+}
