@@ -279,6 +279,7 @@ func (b *Broker) Reload() error {
 	if err := b.process.Signal(syscall.SIGHUP); err != nil {
 		return b.ended(err)
 	}
+	b.wake()
 	from, err := b.waitLog(ctx, from, "Reloading config.")
 	if err != nil {
 		return err
@@ -314,15 +315,36 @@ func (b *Broker) Close() error {
 
 func (b *Broker) close() error {
 	if b.process != nil {
-		b.kill(syscall.SIGTERM)
-		select {
-		case <-b.done:
-		case <-time.After(stopTimeout):
-			b.kill(syscall.SIGKILL)
-			<-b.done
-		}
+		b.stop()
 	}
 	return os.RemoveAll(b.own)
+}
+
+func (b *Broker) stop() {
+	deadline := time.After(stopTimeout)
+	for {
+		b.kill(syscall.SIGTERM)
+		b.wake()
+		select {
+		case <-b.done:
+			return
+		case <-deadline:
+			b.kill(syscall.SIGKILL)
+			<-b.done
+			return
+		case <-time.After(100 * time.Millisecond):
+			// 2.0 forgets a SIGTERM that comes right after it has logged that
+			// it runs.
+		}
+	}
+}
+
+// wake makes the broker look at its signals now: 2.0 does so when something
+// has arrived, else every 100 ms.
+func (b *Broker) wake() {
+	if conn, err := net.Dial("tcp", b.addr); err == nil {
+		conn.Close()
+	}
 }
 
 // kill signals the broker's process group, unless the broker has ended: then
