@@ -1,0 +1,128 @@
+package provision
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+
+	"github.com/dojot/mqtt-manager-go/internal/tlsalert"
+)
+
+// An Explanation says why a connection to a broker failed and what to do.
+type Explanation struct {
+	Cause  string
+	Remedy string
+}
+
+func (e Explanation) String() string { return e.Cause + "; " + e.Remedy }
+
+// alerts are what Mosquitto tells a client whose certificate it does not take.
+// One alert may stand for several causes; the texts name them in the order of
+// likelihood.
+var alerts = map[uint8]Explanation{
+	tlsalert.HandshakeFailure: {
+		"the broker and the client found no common ground; with TLS 1.2 that is how a broker says that no client certificate was sent",
+		"give the client its certificate and key"},
+	tlsalert.BadCertificate: {
+		"the broker finds a date in the future, or a weak key: the certificate is not yet valid, or its revocation list is from the future",
+		"compare the clocks of broker, CA and client; use RSA keys of at least 2048 bits"},
+	tlsalert.UnsupportedCertificate: {
+		"the certificate is not for clients: it has an extended key usage without clientAuth",
+		"have it issued anew for TLS clients"},
+	tlsalert.CertificateRevoked: {
+		"the certificate has been revoked",
+		"get a new one, if the device is to stay"},
+	tlsalert.CertificateExpired: {
+		"the certificate has expired; if it has not, the broker's revocation list has, and then it refuses every client",
+		"renew the certificate, or install a current revocation list at the broker"},
+	tlsalert.CertificateUnknown: {
+		"the broker cannot use the certificate's revocation list",
+		"install a complete list, of all certificates of that CA, at the broker"},
+	tlsalert.UnknownCA: {
+		"the broker does not know the CA that signed the certificate, has no revocation list of that CA, or takes the certificate for self-signed because its subject is the CA's",
+		"check that the certificate is of the broker's CA, and that the broker has a revocation list of it"},
+	tlsalert.DecryptError: {
+		"the broker's revocation list is not signed by the CA that it names",
+		"install the list of that CA at the broker"},
+	tlsalert.ProtocolVersion: {
+		"the broker wants a newer TLS version",
+		"use TLS 1.2 or 1.3"},
+	tlsalert.CertificateRequired: {
+		"the client sent no certificate",
+		"give the client its certificate and key"},
+}
+
+// Explain turns the error of a failed connection into cause and remedy. It
+// understands the alerts by which a broker refuses a client (RFC 8446 section
+// 6), what crypto/x509 says of the broker's certificate, and network errors.
+// For other errors, ok is false.
+//
+// With TLS 1.3 the broker judges the client's certificate when the handshake
+// is over for the client, so the alert comes with the first read; it may be
+// lost in the reset that follows. Dial again with TLS 1.2 to see it.
+func Explain(err error) (e Explanation, ok bool) {
+	if alert, received := tlsalert.Received(err); received {
+		if e, ok := alerts[alert]; ok {
+			return e, true
+		}
+		return Explanation{fmt.Sprintf("the broker ended the handshake with alert %d", alert),
+			"look into its log"}, true
+	}
+	var (
+		host      x509.HostnameError
+		authority x509.UnknownAuthorityError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		dns       *net.DNSError
+	)
+	switch {
+	case errors.As(err, &host):
+		return Explanation{
+			fmt.Sprintf("the broker's certificate is not for %q", host.Host),
+			"connect by a name that it carries" + names(host.Certificate) + ", or have it issued with this one"}, true
+	case errors.As(err, &authority):
+		return Explanation{
+			"the broker's certificate is not of the CA that the client trusts",
+			"get the CA's certificate anew; if the CA was rebuilt, the client's own certificate too"}, true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return Explanation{
+			"the broker's certificate is not valid at this time",
+			"compare the clocks; renew the broker's certificate"}, true
+	case errors.As(err, &record):
+		return Explanation{
+			"the broker does not speak TLS on that port",
+			"use the port of its TLS listener, 8883 by custom"}, true
+	case errors.As(err, &dns):
+		return Explanation{fmt.Sprintf("there is no host %q", dns.Name), "check the host's name"}, true
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return Explanation{"nothing listens there", "check host and port, and that the broker runs"}, true
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+		return Explanation{
+			"the broker closed the connection without a word; with TLS 1.3 it may do so when it refuses the client's certificate",
+			"dial with TLS 1.2, which shows why, or look into its log"}, true
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return Explanation{
+			"the broker did not answer in time",
+			"check the way there (firewalls), and whether the broker is busy reading a large ACL file"}, true
+	}
+	return Explanation{}, false
+}
+
+func names(cert *x509.Certificate) string {
+	var all []string
+	all = append(all, cert.DNSNames...)
+	for _, ip := range cert.IPAddresses {
+		all = append(all, ip.String())
+	}
+	if len(all) == 0 {
+		return " (it carries none)"
+	}
+	return " (" + strings.Join(all, ", ") + ")"
+}

@@ -1,0 +1,94 @@
+package provision
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+)
+
+const (
+	typeKey  = "PRIVATE KEY"
+	typeCSR  = "CERTIFICATE REQUEST"
+	typeCert = "CERTIFICATE"
+)
+
+func encodeKey(key crypto.Signer) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: typeKey, Bytes: der}), nil
+}
+
+func encodeCerts(certs []*x509.Certificate) []byte {
+	var b bytes.Buffer
+	for _, c := range certs {
+		// Writing to a buffer cannot fail, and the block has no headers.
+		pem.Encode(&b, &pem.Block{Type: typeCert, Bytes: c.Raw})
+	}
+	return b.Bytes()
+}
+
+// parseKey reads a PEM private key in any of the forms that OpenSSL writes.
+// Its errors never quote the input.
+func parseKey(data []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(data)
+	if block == nil {
+		return nil, errors.New("no PEM block")
+	}
+	var key any
+	var err error
+	switch block.Type {
+	case typeKey:
+		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
+	case "RSA PRIVATE KEY":
+		key, err = x509.ParsePKCS1PrivateKey(block.Bytes)
+	case "EC PRIVATE KEY":
+		key, err = x509.ParseECPrivateKey(block.Bytes)
+	default:
+		return nil, fmt.Errorf("a PEM block of type %q (want %q)", block.Type, typeKey)
+	}
+	if err != nil {
+		return nil, errors.New("malformed private key")
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("a %T cannot sign", key)
+	}
+	return signer, nil
+}
+
+func parseCSR(data []byte) (*x509.CertificateRequest, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != typeCSR || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("want one PEM block of type %q", typeCSR)
+	}
+	return x509.ParseCertificateRequest(block.Bytes)
+}
+
+// parseCerts reads one or more PEM certificates.
+func parseCerts(data []byte) ([]*x509.Certificate, error) {
+	var certs []*x509.Certificate
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		data = rest
+		if block.Type != typeCert {
+			return nil, fmt.Errorf("a PEM block of type %q (want %q)", block.Type, typeCert)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no PEM certificate")
+	}
+	return certs, nil
+}

@@ -1,0 +1,57 @@
+package provision
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+)
+
+// TLSConfig returns a client's configuration: it shows the certificate of
+// files and trusts the CA of files, and nothing else. The certificate is read
+// again at each handshake, so that a renewed one is used as soon as it is
+// there; the CA is read once. TLS 1.2 is the minimum.
+//
+// ServerName is left empty: most clients fill in the host that they dial.
+func TLSConfig(files Files) (*tls.Config, error) {
+	chain, err := readFile(files.CA, parseCerts)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	for _, c := range chain {
+		roots.AddCert(c)
+	}
+	if _, err := files.keyPair(); err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		RootCAs:    roots,
+		// GetClientCertificate is asked whatever CAs the server names, so the
+		// certificate is sent in any case and the server says what it thinks
+		// of it; crypto/tls would else send none and blame the client.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return files.keyPair()
+		},
+	}, nil
+}
+
+// keyPair reads key and certificate, which must belong together.
+func (f Files) keyPair() (*tls.Certificate, error) {
+	certs, err := readFile(f.Cert, parseCerts)
+	if err != nil {
+		return nil, err
+	}
+	key, err := readFile(f.Key, parseKey)
+	if err != nil {
+		return nil, err
+	}
+	if !samePublicKey(certs[0].PublicKey, key.Public()) {
+		return nil, fmt.Errorf("%s is not the key of %s", f.Key, f.Cert)
+	}
+	pair := &tls.Certificate{PrivateKey: key, Leaf: certs[0]}
+	for _, c := range certs {
+		pair.Certificate = append(pair.Certificate, c.Raw)
+	}
+	return pair, nil
+}
