@@ -1,0 +1,40 @@
+// Package dojotevents reads and writes the events that dojot's device-manager
+// publishes about devices: one JSON document in each Kafka record's value.
+//
+//	{"event": "create", "data": {"id": "e06357", …}, "meta": {"service": "admin"}}
+//
+// [Decode] answers what happened ([Kind]), to which device, of which tenant,
+// and leaves the rest of the document as it is. Nothing here depends on a
+// Kafka client; package dojotkafka brings one.
+//
+// # What is accepted
+//
+// The whole value must be one JSON object in valid UTF-8, within [MaxSize] and
+// [MaxDepth]. Names are matched exactly, as device-manager writes them. In the
+// three objects that are read (the document, data and meta) a name that occurs
+// twice is an error, because two readers of such a document may see two
+// different devices.
+//
+//	kind                                       needs
+//	create update remove configure actuate     data.id and meta.service
+//	template.update                            meta.service
+//	any other                                  nothing: what is there is returned
+//
+// An identifier that is needed must be a string that isn't empty. Which
+// characters it may hold is not decided here: dojot lets a tenant's name be
+// anything, so that whoever puts an identifier into a file, a path or a topic
+// has to look at it first.
+//
+// # Names of events
+//
+// Device-manager said created, updated and removed until December 2017, and
+// some consumers wait for delete, which it never sent. Decode reads all of
+// these as [Create], [Update] and [Remove]. Kinds that it doesn't know are
+// passed through: they are news, not errors.
+//
+// # Secrets
+//
+// An update may carry a device's pre-shared key in clear. No error of this
+// package contains text from the document, and an [Event] prints and logs
+// without its Data and Meta.
+package dojotevents
