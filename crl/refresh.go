@@ -86,14 +86,14 @@ func (r *Refresher) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		left := r.untilRenewal(last)
-		wait := min(r.every(), left)
+		wait := min(r.every(), max(left, minRetry))
 		if err != nil || left <= 0 {
 			wait = r.backoff(retries)
 			retries++
 		} else {
 			retries = 0
 		}
-		wait = max(wait-rand.N(wait/10+1), minRetry)
+		wait -= rand.N(wait/10 + 1)
 		r.report(ctx, last, err, wait)
 		timer.Reset(wait)
 	}

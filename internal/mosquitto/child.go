@@ -137,12 +137,19 @@ func (c *Child) terminate(ctx context.Context, cmd *exec.Cmd, exited <-chan stru
 		return
 	case <-ctx.Done():
 	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	select {
-	case <-exited:
-	case <-time.After(stopPatience):
-		c.Logger.Error("the broker does not end; killing it")
-		cmd.Process.Kill()
+	deadline := time.After(stopPatience)
+	for {
+		cmd.Process.Signal(syscall.SIGTERM)
+		select {
+		case <-exited:
+			return
+		case <-deadline:
+			c.Logger.Error("the broker does not end; killing it")
+			cmd.Process.Kill()
+			return
+		case <-time.After(200 * time.Millisecond):
+			// Mosquitto 2.0 forgets a SIGTERM that comes while it starts.
+		}
 	}
 }
 
