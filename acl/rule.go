@@ -1,0 +1,141 @@
+package acl
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+)
+
+// Access is what a rule grants, or what a client wants. The zero Access is
+// Deny.
+type Access uint8
+
+const (
+	Deny  Access = iota // nothing, whatever other rules of the list grant
+	Read                // receive messages; brokers grant every subscription
+	Write               // publish messages
+	ReadWrite
+)
+
+// includes tells whether a rule with access a grants want, one of Read and
+// Write.
+func (a Access) includes(want Access) bool { return a&want == want }
+
+// String returns the word that stands for a in a file.
+func (a Access) String() string {
+	switch a {
+	case Deny:
+		return "deny"
+	case Read:
+		return "read"
+	case Write:
+		return "write"
+	case ReadWrite:
+		return "readwrite"
+	}
+	return fmt.Sprintf("Access(%d)", uint8(a))
+}
+
+func parseAccess(word string) (Access, bool) {
+	switch word {
+	case "deny":
+		return Deny, true
+	case "read":
+		return Read, true
+	case "write":
+		return Write, true
+	case "readwrite":
+		return ReadWrite, true
+	}
+	return 0, false
+}
+
+// Rule is what a topic line says about the topics that a filter matches.
+type Rule struct {
+	Access Access
+	Topic  string // an MQTT topic filter; %u and %c have no meaning here
+}
+
+// ParseRule reads a rule in the words of a topic line, such as "write /a/b".
+// Unlike there, the access word may not be left out, so that "read" alone is
+// a mistake and not a grant of a topic of that name. A rule that SetUser
+// would refuse is refused: errors wrap ErrAccess or ErrTopic.
+func ParseRule(s string) (Rule, error) {
+	word, topic, _ := strings.Cut(s, " ")
+	access, ok := parseAccess(word)
+	if !ok {
+		return Rule{}, accessFault(word)
+	}
+	r := Rule{access, strings.Trim(topic, " ")}
+	return r, r.check()
+}
+
+// String returns the rule as ParseRule reads it.
+func (r Rule) String() string { return r.Access.String() + " " + r.Topic }
+
+// line returns the rule as a line of a file, without its end.
+func (r Rule) line() string { return "topic " + r.String() }
+
+func (r Rule) check() error {
+	if r.Access > ReadWrite {
+		return accessFault(r.Access.String())
+	}
+	if err := checkText(ErrTopic, "topic", r.Topic); err != nil {
+		return err
+	}
+	if why := filterFault(r.Topic); why != "" {
+		return faultf(ErrTopic, "topic %s is not a valid filter: %s", quote(r.Topic), why)
+	}
+	return checkLength(ErrTopic, "topic", r.Topic, r.line())
+}
+
+// userLine returns the line that begins a block of user, without its end.
+func userLine(user string) string { return "user " + user }
+
+func checkUser(user string) error {
+	if err := checkText(ErrUser, "user name", user); err != nil {
+		return err
+	}
+	return checkLength(ErrUser, "user name", user, userLine(user))
+}
+
+// checkText refuses what a line can't carry, and what no client can present
+// because brokers drop packets with such strings.
+func checkText(kind error, field, s string) error {
+	switch {
+	case s == "":
+		return faultf(kind, "%s is empty", field)
+	case !utf8.ValidString(s):
+		return faultf(kind, "%s %s is not valid UTF-8", field, quote(s))
+	case s[0] == ' ' || s[len(s)-1] == ' ':
+		return faultf(kind, "%s %s begins or ends with a space, which the broker would cut off", field, quote(s))
+	}
+	for _, r := range s {
+		if !presentable(r) {
+			return faultf(kind, "%s %s holds %U (want no control characters and no noncharacters)", field, quote(s), r)
+		}
+	}
+	return nil
+}
+
+// presentable tells whether brokers accept r in a topic or user name.
+func presentable(r rune) bool {
+	switch {
+	case r < 0x20, r >= 0x7f && r <= 0x9f:
+		return false
+	case r >= 0xfdd0 && r <= 0xfdef, r&0xfffe == 0xfffe:
+		return false
+	}
+	return true
+}
+
+// maxLine is the length of the longest line, without its end, that brokers
+// before 1.6.9 don't split in two.
+const maxLine = 1022
+
+func checkLength(kind error, field, s, line string) error {
+	if len(line) > maxLine {
+		return faultf(kind, "%s %s makes a line of %d bytes (want at most %d)", field, quote(s), len(line), maxLine)
+	}
+	return nil
+}
