@@ -12,17 +12,18 @@ import (
 )
 
 // What [Verify] finds wrong with a list. The comments say what a broker that
-// loads it does to clients of that CA all the same, and the TLS alert they get.
+// loads it does all the same with the clients of that CA, and by which TLS
+// alert it refuses them.
 var (
 	ErrExpired      = errors.New("the CRL has expired")                        // refused, certificate_expired (45)
 	ErrNotYetValid  = errors.New("the CRL is not yet valid")                   // refused, bad_certificate (42)
-	ErrNoNextUpdate = errors.New("the CRL has no nextUpdate")                  // accepted, for ever
+	ErrNoNextUpdate = errors.New("the CRL has no nextUpdate")                  // accepted unless listed, for ever
 	ErrIssuer       = errors.New("the CRL is of another issuer")               // refused, unknown_ca (48)
-	ErrNotCA        = errors.New("the issuer may not sign CRLs")               // refused, unknown_ca (48)
-	ErrSignature    = errors.New("the CRL's signature is not the CA's")        // refused, unknown_ca (48)
+	ErrNotCA        = errors.New("the issuer may not sign CRLs")               // refused
+	ErrSignature    = errors.New("the CRL's signature is not the issuer's")    // refused, decrypt_error (51)
 	ErrCritical     = errors.New("the CRL has unknown critical content")       // refused, certificate_unknown (46)
-	ErrScope        = errors.New("the CRL is not for all client certificates") // refused or accepted, by certificate
-	ErrDelta        = errors.New("the CRL is a delta")                         // accepted, though revoked by the base
+	ErrScope        = errors.New("the CRL is not for all client certificates") // mostly refused; an entry may be missed
+	ErrDelta        = errors.New("the CRL is a delta")                         // see Verify
 )
 
 // Verify reports whether a broker at time now lets in the clients of issuer
@@ -34,12 +35,12 @@ var (
 //     the list's authority key identifier names another certificate or key;
 //   - the signature is not the issuer's, or its algorithm is not supported;
 //   - the list, or an entry, has a critical extension that OpenSSL does not
-//     handle: any but the issuing distribution point and the authority key
-//     identifier (RFC 5280, section 5.2);
+//     handle: any but the issuing distribution point (RFC 5280, section 5.2.5);
 //   - the issuing distribution point says that it is not about all client
 //     certificates: only CA or attribute certificates, only some reasons,
 //     indirect, or only those that name the same distribution point;
-//   - it is a delta;
+//   - it is a delta, which some releases of OpenSSL take for the complete
+//     list, letting in whom its base revokes, and others do not look at;
 //   - now is before thisUpdate, at or after nextUpdate, or there is no nextUpdate.
 //
 // The list must have been parsed. SHA-1 signatures are accepted, as OpenSSL
@@ -52,7 +53,7 @@ var (
 	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
 	oidDeltaCRLIndicator        = asn1.ObjectIdentifier{2, 5, 29, 27}
 	oidCertificateIssuer        = asn1.ObjectIdentifier{2, 5, 29, 29}
-	oidAuthorityKeyID           = asn1.ObjectIdentifier{2, 5, 29, 35}
+	oidAuthorityKeyID           = asn1.ObjectIdentifier{2, 5, 29, 35} // never critical: parsing refuses that
 )
 
 // authentic says whether issuer made the list.
@@ -132,13 +133,13 @@ func usable(list *x509.RevocationList) error {
 	for _, ext := range list.Extensions {
 		switch {
 		case ext.Id.Equal(oidDeltaCRLIndicator):
-			errs = append(errs, fmt.Errorf("%w: a broker would take it for the complete list", ErrDelta))
+			errs = append(errs, fmt.Errorf("%w: a broker may take it for the complete list", ErrDelta))
 		case ext.Id.Equal(oidIssuingDistributionPoint):
 			// OpenSSL heeds it even where it is not critical.
-			if err := checkScope(ext.Value); err != nil {
+			if _, err := scopeOf(list); err != nil {
 				errs = append(errs, fmt.Errorf("%w: %w", ErrScope, err))
 			}
-		case ext.Critical && !ext.Id.Equal(oidAuthorityKeyID):
+		case ext.Critical:
 			errs = append(errs, fmt.Errorf("%w: extension %v", ErrCritical, ext.Id))
 		}
 	}
@@ -174,24 +175,46 @@ type issuingDistributionPoint struct {
 	OnlyContainsAttributeCerts bool           `asn1:"optional,tag:5"`
 }
 
-func checkScope(value []byte) error {
+// scope is what OpenSSL makes of a list's issuing distribution point.
+type scope int
+
+const (
+	wholeScope   scope = iota // it judges every client by the list
+	partialScope              // it prefers another list, and lets nobody in by this one
+	ignoredScope              // it does as if the list were not there
+)
+
+func scopeOf(list *x509.RevocationList) (scope, error) {
+	ext := find(list.Extensions, oidIssuingDistributionPoint)
+	if ext == nil {
+		return wholeScope, nil
+	}
 	var idp issuingDistributionPoint
-	if err := unmarshal(value, &idp); err != nil {
-		return fmt.Errorf("malformed issuing distribution point: %w", err)
+	if err := unmarshal(ext.Value, &idp); err != nil {
+		// OpenSSL does as if there were no such extension.
+		return wholeScope, fmt.Errorf("malformed issuing distribution point: %w", err)
+	}
+	only := 0
+	for _, b := range []bool{idp.OnlyContainsUserCerts, idp.OnlyContainsCACerts, idp.OnlyContainsAttributeCerts} {
+		if b {
+			only++
+		}
 	}
 	switch {
-	case idp.OnlyContainsCACerts:
-		return errors.New("it holds only CA certificates")
-	case idp.OnlyContainsAttributeCerts:
-		return errors.New("it holds only attribute certificates")
-	case idp.OnlySomeReasons.BitLength > 0:
-		return errors.New("it holds only some reasons")
 	case idp.IndirectCRL:
-		return errors.New("it is indirect")
+		return ignoredScope, errors.New("it is indirect")
+	case idp.OnlySomeReasons.BitLength > 0:
+		return ignoredScope, errors.New("it holds only some reasons")
+	case only > 1:
+		return ignoredScope, errors.New("its issuing distribution point contradicts itself")
+	case idp.OnlyContainsCACerts:
+		return partialScope, errors.New("it holds only CA certificates")
+	case idp.OnlyContainsAttributeCerts:
+		return partialScope, errors.New("it holds only attribute certificates")
 	case len(idp.DistributionPoint.FullBytes) > 0:
-		return errors.New("it holds only certificates that name its distribution point")
+		return partialScope, errors.New("it holds only certificates that name its distribution point")
 	}
-	return nil
+	return wholeScope, nil
 }
 
 // current says whether the list is valid at now, with OpenSSL's boundaries:
