@@ -252,7 +252,7 @@ func crlfiles(a, b *x509.RevocationList) []crlfile {
 		body   = lines[1 : len(lines)-1]
 		single = bytes.ReplaceAll(concat(body...), []byte("\n"), nil)
 		cut    = func(n int) []byte { return pa[:len(pa)-n] }
-		edit   = func(old, new string) []byte { return bytes.Replace(pa, []byte(old), []byte(new), 1) }
+		edit   = func(old, new string) []byte { return replace(pa, old, new) }
 		text   = []byte("Certificate Revocation List (CRL):\n        Version 2 (0x1)\n")
 	)
 	return []crlfile{
@@ -281,11 +281,11 @@ func crlfiles(a, b *x509.RevocationList) []crlfile {
 		{name: "END of another label", data: edit("END X509 CRL", "END CERTIFICATE")},
 		{name: "blank line before END", data: edit("-----END", "\n-----END")},
 		{name: "blank line after BEGIN", data: edit("CRL-----\n", "CRL-----\n\n"), stricter: true},
-		{name: "not base64", data: edit("\nMII", "\nM!I")},
-		{name: "a letter missing", data: edit("\nMII", "\nMI")},
+		{name: "not base64", data: edit("\nMI", "\nM!")},
+		{name: "a letter missing", data: edit("\nMI", "\nM")},
 		{name: "empty block", data: concat(first, last)},
-		{name: "broken DER", data: edit("\nMII", "\nNII")},
-		{name: "broken certificate beside", data: concat(pa, bytes.Replace(certPEM(midCA().cert.Raw), []byte("\nMII"), []byte("\nM!I"), 1))},
+		{name: "broken DER", data: edit("\nMI", "\nNI")},
+		{name: "broken certificate beside", data: concat(pa, replace(certPEM(midCA().cert.Raw), "\nMI", "\nM!"))},
 		{name: "element after the signature", data: crl.EncodePEM(&x509.RevocationList{Raw: appendElement(a.Raw)})},
 
 		{name: "indented BEGIN", data: concat([]byte(" "), pa)},
@@ -298,6 +298,14 @@ func crlfiles(a, b *x509.RevocationList) []crlfile {
 			l.Version, l.Extensions = 0, nil
 		})}), stricter: true},
 	}
+}
+
+// replace is bytes.Replace that does replace.
+func replace(data []byte, old, new string) []byte {
+	if !bytes.Contains(data, []byte(old)) {
+		panic(old + " is not there")
+	}
+	return bytes.Replace(data, []byte(old), []byte(new), 1)
 }
 
 func concat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }

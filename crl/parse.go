@@ -47,7 +47,7 @@ func parse(data []byte) (*x509.RevocationList, error) {
 	if len(text) == 0 {
 		return nil, errors.New("it is empty (want DER, PEM or base64)")
 	}
-	if !bytes.HasPrefix(text, pemDash) {
+	if !bytes.Contains(text, pemDash) {
 		der, err := base64.StdEncoding.Strict().DecodeString(string(text))
 		if err != nil {
 			return nil, fmt.Errorf("%q… is neither DER nor PEM nor base64: %w", text[:min(len(text), 20)], err)

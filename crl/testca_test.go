@@ -1,7 +1,6 @@
 package crl_test
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"encoding/pem"
 	"errors"
 	"math/big"
 	"sync"
@@ -258,6 +258,37 @@ var verifyErrors = []error{
 	crl.ErrSignature, crl.ErrCritical, crl.ErrScope, crl.ErrDelta,
 }
 
-func samePEM(a, b []*x509.RevocationList) bool {
-	return bytes.Equal(crl.EncodePEM(a...), crl.EncodePEM(b...))
+func parseCert(t testing.TB, data []byte) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode(data)
+	if block == nil {
+		t.Fatal("no PEM block")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// shiftSignature writes the signature as the same bits, one to the left, with
+// the last one unused; the standard library shifts them back.
+func shiftSignature(raw []byte) []byte {
+	var l certList
+	if _, err := asn1.Unmarshal(raw, &l); err != nil {
+		panic(err)
+	}
+	shifted := make([]byte, len(l.Signature.Bytes)) // begins with 0x30: no bit is lost
+	for i, b := range l.Signature.Bytes {
+		shifted[i] = b << 1
+		if i+1 < len(shifted) {
+			shifted[i] |= l.Signature.Bytes[i+1] >> 7
+		}
+	}
+	l.Signature = asn1.BitString{Bytes: shifted, BitLength: 8*len(shifted) - 1}
+	der, err := asn1.Marshal(l)
+	if err != nil {
+		panic(err)
+	}
+	return der
 }
