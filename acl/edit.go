@@ -107,7 +107,11 @@ func (f *File) replaceRules(b *block, rules []Rule) string {
 	same := true
 	for s, l := range b.lines() {
 		if l.kind == kindTopic {
-			if same = same && len(rules) > 0 && l.rule() == rules[0]; !same {
+			if !same {
+				continue
+			}
+			if same = len(rules) > 0 && l.rule() == rules[0]; !same {
+				at = kept.Len()
 				continue
 			}
 			rules = rules[1:]

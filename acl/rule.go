@@ -67,7 +67,10 @@ func ParseRule(s string) (Rule, error) {
 		return Rule{}, accessFault(word)
 	}
 	r := Rule{access, strings.Trim(topic, " ")}
-	return r, r.check()
+	if err := r.check(); err != nil {
+		return Rule{}, err
+	}
+	return r, nil
 }
 
 // String returns the rule as ParseRule reads it.

@@ -1,0 +1,350 @@
+package acl
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"syscall"
+
+	"github.com/dojot/mqtt-manager-go/internal/durable"
+	"github.com/dojot/mqtt-manager-go/internal/groupcommit"
+)
+
+// StoreOptions say how a Store treats its file. The zero StoreOptions are
+// good for a file that exists and a broker that need not be told.
+type StoreOptions struct {
+	// Seed is the content of a file that doesn't exist yet. It may be empty:
+	// with a file that has no rules, Mosquitto 2.0 and 2.1 deny everything.
+	Seed []byte
+
+	// Mode and Owner are for a file that doesn't exist yet; a file that exists
+	// keeps its own. Zero means 0600, and nil the user and group of this
+	// process. The broker reads the file as its own user at each reload, and
+	// warns if it belongs to another user or group or if others may read it.
+	Mode  fs.FileMode
+	Owner *Owner
+
+	// Written tells the broker that the file has changed. It runs after each
+	// write and before the callers of Apply are answered, once for all of
+	// them, and never twice at a time. Its context ends when all those callers
+	// have given up. If it fails, it is owed and runs again at the next Apply.
+	// Nil means that nobody need be told.
+	Written func(ctx context.Context) error
+}
+
+// Owner is the numeric owner and group of a file.
+type Owner struct{ UID, GID int }
+
+// Change is what Apply is asked to do: give User exactly these rules, or
+// remove it when there are none.
+type Change struct {
+	User  string
+	Rules []Rule
+
+	// Guard, if not nil, sees the user's rules as they are when the change's
+	// turn comes, changes before it included. Its error refuses this change.
+	Guard func(current []Rule) error
+}
+
+// ChangeError is a change that was refused and had no effect.
+type ChangeError struct {
+	Index int // among the changes of the call
+	User  string
+	Err   error // what Guard or SetUser said
+}
+
+func (e *ChangeError) Error() string {
+	return fmt.Sprintf("change %d, of user %s: %v", e.Index+1, quote(e.User), e.Err)
+}
+
+func (e *ChangeError) Unwrap() error { return e.Err }
+
+// StoreError says that Apply didn't come to its end: the changes of the call
+// may or may not be in the file, and the broker may not know of them. They
+// can be applied again.
+type StoreError struct {
+	Path string
+	Op   string // "read", "write", "tell the broker", or "wait" for a caller that gave up
+	Err  error
+}
+
+func (e *StoreError) Error() string { return fmt.Sprintf("%s: %s: %v", e.Path, e.Op, e.Err) }
+func (e *StoreError) Unwrap() error { return e.Err }
+
+// ErrLocked is a file that another Store, of whatever process, has open.
+var ErrLocked = errors.New("acl: file is managed by another process")
+
+// Store is an access control file on disk that this process manages. Its
+// methods may be called concurrently.
+//
+// Others may edit the file meanwhile: what they change before Apply reads the
+// file's date and size is kept, unless it doesn't parse, which makes Apply
+// fail until it does. A file that they remove is written again.
+type Store struct {
+	path  string
+	opts  StoreOptions
+	lock  *os.File
+	group *groupcommit.Group[[]Change]
+
+	mu     sync.RWMutex
+	closed bool
+	file   *File
+	attr   durable.Attr
+	// seen is the file on disk that file was read from or written to. It is
+	// nil when disk and file may differ for our own fault.
+	seen fs.FileInfo
+	// synced is false when the file on disk may not survive a crash.
+	synced bool
+	// told is whether Written has succeeded since the content last changed.
+	told bool
+}
+
+// OpenStore opens the file at path and creates it if it doesn't exist. It
+// locks path+".lock", which stays behind, and removes what an interrupted
+// write has left. A path that is a symbolic link or otherwise not a regular
+// file is refused, since a write would replace the link, as is a file that
+// doesn't parse.
+//
+// Whether the process that managed the file before has told the broker of its
+// last write can't be known, so the first Apply always calls Written.
+func OpenStore(path string, o StoreOptions) (*Store, error) {
+	lock, err := lockFile(path + ".lock")
+	if err != nil {
+		return nil, err
+	}
+	o.Seed = slices.Clone(o.Seed)
+	s := &Store{path: path, opts: o, lock: lock, synced: true}
+	s.group = groupcommit.New(s.commit)
+	if err := s.open(); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return s, nil
+}
+
+func (s *Store) open() error {
+	if err := durable.RemoveTemps(s.path); err != nil {
+		return err
+	}
+	err := s.read()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if s.file, err = Parse("seed of "+s.path, s.opts.Seed); err != nil {
+		return err
+	}
+	s.attr = durable.Attr{Mode: s.opts.Mode}
+	if o := s.opts.Owner; o != nil {
+		s.attr.Owner = &durable.Owner{UID: o.UID, GID: o.GID}
+	}
+	return s.write()
+}
+
+// Apply makes the changes, in order. It returns when they are durable and
+// Written has succeeded; calls that arrive during a write share the next one.
+// When nothing changes, and the broker knows the file as it is, nothing is
+// written and nobody told.
+//
+// Each change stands alone: those refused are joined in the error, each a
+// *ChangeError, and the others are made. If the error holds a *StoreError
+// too, that is not so: see there. After a write that failed, the Store holds
+// what is in the file.
+func (s *Store) Apply(ctx context.Context, changes ...Change) error {
+	err := s.group.Do(ctx, changes)
+	if err != nil && err == ctx.Err() { // the group's own; all of ours are typed
+		return s.fail("wait", err)
+	}
+	return err
+}
+
+// View calls f with the content of the file. F must neither change nor keep
+// it, and must not call methods of s. What it sees is on disk, but the broker
+// may not have been told.
+func (s *Store) View(f func(*File)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	f(s.file)
+}
+
+// Close lets others manage the file. It waits for a write that is under way;
+// calls of Apply that have not begun theirs, and later ones, return
+// fs.ErrClosed in a *StoreError.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	return s.lock.Close()
+}
+
+func (s *Store) fail(op string, err error) error {
+	return &StoreError{Path: s.path, Op: op, Err: err}
+}
+
+// commit is the run of all who wait: one write, one Written.
+func (s *Store) commit(ctx context.Context, calls [][]Change) []error {
+	errs, tell, err := s.update(calls)
+	if err == nil && tell {
+		err = s.tell(ctx)
+	}
+	if err != nil {
+		for i := range errs {
+			errs[i] = errors.Join(errs[i], err)
+		}
+	}
+	return errs
+}
+
+// update changes the file in memory and on disk. It returns what was refused
+// of each call, whether the broker must be told, and what failed for all.
+func (s *Store) update(calls [][]Change) (refused []error, tell bool, err error) {
+	refused = make([]error, len(calls))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return refused, false, s.fail("write", fs.ErrClosed)
+	}
+	if err := s.refresh(); err != nil {
+		return refused, false, err
+	}
+	changed := !s.synced
+	for i, changes := range calls {
+		var errs []error
+		for j, c := range changes {
+			did, err := c.apply(s.file)
+			changed = changed || did
+			if err != nil {
+				errs = append(errs, &ChangeError{Index: j, User: c.User, Err: err})
+			}
+		}
+		refused[i] = errors.Join(errs...)
+	}
+	if changed {
+		if err := s.write(); err != nil {
+			s.seen = nil
+			if again := s.read(); again != nil {
+				err = errors.Join(err, again)
+			}
+			return refused, false, s.fail("write", err)
+		}
+	}
+	return refused, !s.told, nil
+}
+
+func (c Change) apply(f *File) (changed bool, err error) {
+	if err := checkUser(c.User); err != nil {
+		// A name from an older hand that SetUser wouldn't write can be removed.
+		if _, ok := f.users[c.User]; !ok || len(c.Rules) > 0 {
+			return false, err
+		}
+	}
+	if c.Guard != nil {
+		if err := c.Guard(slices.Collect(f.Rules(c.User))); err != nil {
+			return false, err
+		}
+	}
+	if len(c.Rules) == 0 {
+		return f.RemoveUser(c.User), nil
+	}
+	return f.SetUser(c.User, c.Rules...)
+}
+
+func (s *Store) tell(ctx context.Context) error {
+	if s.opts.Written != nil {
+		if err := s.opts.Written(ctx); err != nil {
+			return s.fail("tell the broker", err)
+		}
+	}
+	// Only a run of the group changes the file, and this is one.
+	s.mu.Lock()
+	s.told = true
+	s.mu.Unlock()
+	return nil
+}
+
+// refresh brings the File to what is on disk.
+func (s *Store) refresh() error {
+	info, err := os.Lstat(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && s.seen != nil:
+		// A broker that reloads without its file is open to everybody. This is
+		// a write of its own so that the changes to come, should theirs fail,
+		// find a file to be undone to.
+		if err := s.write(); err != nil {
+			return s.fail("write", err)
+		}
+		return nil
+	case err == nil && s.seen != nil && os.SameFile(info, s.seen) &&
+		info.ModTime().Equal(s.seen.ModTime()) && info.Size() == s.seen.Size():
+		return nil
+	}
+	if err := s.read(); err != nil {
+		return s.fail("read", err)
+	}
+	return nil
+}
+
+// read makes the File and all that is known of it what is on disk. If that
+// fails, it leaves them alone.
+func (s *Store) read() error {
+	f, err := openRegular(s.path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	// An edit while the file is being read makes it differ from this.
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	if _, err := data.ReadFrom(f); err != nil {
+		return err
+	}
+	file, err := Parse(s.path, data.Bytes())
+	if err != nil {
+		return err
+	}
+	s.file, s.seen, s.attr, s.told = file, info, attrOf(info), false
+	return nil
+}
+
+// write makes the file on disk what the File is.
+func (s *Store) write() error {
+	s.synced = false
+	var info fs.FileInfo
+	err := durable.Write(s.path, s.attr, func(w io.Writer) error {
+		if _, err := s.file.WriteTo(w); err != nil {
+			return err
+		}
+		// Asked of the file itself and not of its name, which may be another's
+		// file a moment later.
+		f, ok := w.(interface{ Stat() (fs.FileInfo, error) })
+		if !ok {
+			return errors.ErrUnsupported
+		}
+		var err error
+		info, err = f.Stat()
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	s.seen, s.synced, s.told = info, true, false
+	return nil
+}
+
+func attrOf(info fs.FileInfo) durable.Attr {
+	a := durable.Attr{Mode: info.Mode().Perm()}
+	if st, ok := info.Sys().(*syscall.Stat_t); ok {
+		a.Owner = &durable.Owner{UID: int(st.Uid), GID: int(st.Gid)}
+	}
+	return a
+}
