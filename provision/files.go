@@ -1,6 +1,9 @@
 package provision
 
-import "path/filepath"
+import (
+	"crypto/x509"
+	"path/filepath"
+)
 
 // Files are the paths of an identity's files, all PEM.
 type Files struct {
@@ -31,3 +34,6 @@ func BrokerFiles(dir string) Files {
 		CA:   filepath.Join(dir, "ca.crt"),
 	}
 }
+
+// Chain reads the CA's certificates, the issuer first.
+func (f Files) Chain() ([]*x509.Certificate, error) { return readFile(f.CA, parseCerts) }

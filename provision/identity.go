@@ -41,15 +41,17 @@ type Identity struct {
 	// RenewBefore is how long before its end a certificate is renewed.
 	// 0 means when a third of its lifetime is left.
 	RenewBefore time.Duration
-	// UID and GID own the files if OwnerSet; else this process's user does.
-	OwnerSet bool
-	UID, GID int
+	// Owner owns the files; nil is this process's user and group.
+	Owner *Owner
 
 	// Report, if not nil, is told of each step when it is done.
 	Report func(Step)
 	// Now is the clock; nil means time.Now.
 	Now func() time.Time
 }
+
+// Owner is the numeric owner and group of a file.
+type Owner struct{ UID, GID int }
 
 // A Step is what Ensure did about one file.
 type Step struct {
@@ -315,11 +317,7 @@ func (e *ensuring) checkCert(certs []*x509.Certificate, key crypto.PublicKey) er
 }
 
 func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
-	a := durable.Attr{Mode: mode}
-	if e.OwnerSet {
-		a.Owner = &durable.Owner{UID: e.UID, GID: e.GID}
-	}
-	return durable.WriteFile(path, data, a)
+	return durable.WriteFile(path, data, durable.Attr{Mode: mode, Owner: (*durable.Owner)(e.Owner)})
 }
 
 func (e *ensuring) done(path string, action Action, reason error) {
