@@ -1,0 +1,290 @@
+package crl_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/crl"
+)
+
+// source is a CA behind a line that may fail. It notes when it was asked.
+type source struct {
+	asked []time.Time
+	crl   func(ctx context.Context, n int) (*x509.RevocationList, error) // n counts from 1
+}
+
+func (s *source) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	s.asked = append(s.asked, time.Now())
+	return s.crl(ctx, len(s.asked))
+}
+
+// intervals returns the time between the calls.
+func (s *source) intervals() []time.Duration {
+	var d []time.Duration
+	for i := 1; i < len(s.asked); i++ {
+		d = append(d, s.asked[i].Sub(s.asked[i-1]))
+	}
+	return d
+}
+
+// within checks that got is not longer than want and at most a tenth shorter.
+func within(t *testing.T, what string, got, want time.Duration) {
+	t.Helper()
+	if got > want || got < want-want/10 {
+		t.Errorf("%s: got %v, want %v or up to a tenth less", what, got, want)
+	}
+}
+
+func newRefresher(t *testing.T, s *source) *crl.Refresher {
+	t.Helper()
+	f, err := crl.OpenFile(filepath.Join(t.TempDir(), "ca.crl"), crl.FileOptions{CAs: []*x509.Certificate{midCA().cert}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &crl.Refresher{Source: s, File: f}
+}
+
+// runFor lets r run for d of the bubble's time.
+func runFor(t *testing.T, r *crl.Refresher, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
+	defer cancel()
+	if err := r.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run: got %v, want the context's error", err)
+	}
+}
+
+// fresh issues a list with number n that is valid for lifetime from now.
+func fresh(t *testing.T, n int, lifetime time.Duration) *x509.RevocationList {
+	now := time.Now()
+	return parse(t, midCA().forge(now, func(l *tbsCertList) {
+		l.NextUpdate = now.UTC().Add(lifetime)
+		l.Extensions[1].Value = []byte{2, 2, byte(n >> 8), byte(n)}
+		if n < 128 {
+			l.Extensions[1].Value = []byte{2, 1, byte(n)}
+		}
+	}))
+}
+
+func TestRunAsksRegularly(t *testing.T) {
+	for _, tc := range []struct {
+		name            string
+		every, lifetime time.Duration
+		want            time.Duration
+	}{
+		{"default", 0, 24 * time.Hour, 15 * time.Minute},
+		{"every", 2 * time.Hour, 24 * time.Hour, 2 * time.Hour},
+		{"before a third is left", 24 * time.Hour, 3 * time.Hour, 2 * time.Hour},
+		{"short", 100 * time.Millisecond, 24 * time.Hour, 100 * time.Millisecond},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &source{crl: func(_ context.Context, n int) (*x509.RevocationList, error) { return fresh(t, n, tc.lifetime), nil }}
+				r := newRefresher(t, s)
+				r.Every = tc.every
+				var told []int64
+				r.Installed = func(_ context.Context, l *x509.RevocationList) error {
+					told = append(told, l.Number.Int64())
+					return nil
+				}
+				runFor(t, r, 5*tc.want)
+				if len(s.asked) < 5 {
+					t.Errorf("asked %d times in %v", len(s.asked), 5*tc.want)
+				}
+				for _, d := range s.intervals() {
+					within(t, "interval", d, tc.want)
+				}
+				if !slices.IsSorted(told) || len(told) != len(s.asked) {
+					t.Errorf("told of %v after %d answers", told, len(s.asked))
+				}
+			})
+		})
+	}
+}
+
+func TestRunBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := errors.New("connection refused")
+		s := &source{crl: func(_ context.Context, n int) (*x509.RevocationList, error) {
+			if n == 14 {
+				return fresh(t, n, 24*time.Hour), nil
+			}
+			return nil, down
+		}}
+		var log bytes.Buffer
+		r := newRefresher(t, s)
+		r.Every = 10 * time.Minute
+		r.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		runFor(t, r, time.Hour)
+		want := []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300, 300, 600, 1, 2}
+		got := s.intervals()
+		if len(got) < len(want) {
+			t.Fatalf("asked %d times", len(got)+1)
+		}
+		for i := range want {
+			within(t, "interval", got[i], want[i]*time.Second)
+		}
+		if !strings.Contains(log.String(), "connection refused") {
+			t.Errorf("log lacks the reason:\n%s", &log)
+		}
+	})
+}
+
+func TestRunOwesInstalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := fresh(t, 1, 24*time.Hour)
+		s := &source{crl: func(_ context.Context, n int) (*x509.RevocationList, error) {
+			if n == 2 {
+				return nil, errors.New("connection refused")
+			}
+			return list, nil // never a new one
+		}}
+		r := newRefresher(t, s)
+		calls := 0
+		r.Installed = func(_ context.Context, l *x509.RevocationList) error {
+			if calls++; calls <= 3 {
+				return errors.New("the broker is not up")
+			}
+			if !bytes.Equal(l.Raw, list.Raw) {
+				t.Error("told of another list")
+			}
+			return nil
+		}
+		runFor(t, r, 20*time.Minute)
+		if calls != 4 {
+			t.Errorf("Installed called %d times, want 4: three refusals, a success", calls)
+		}
+		for i, want := range []time.Duration{1, 2, 4, 900} {
+			within(t, "interval", s.intervals()[i], want*time.Second)
+		}
+	})
+}
+
+func TestRunWarns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		list := fresh(t, 1, 24*time.Hour)
+		s := &source{crl: func(context.Context, int) (*x509.RevocationList, error) { return list, nil }}
+		r := newRefresher(t, s)
+		r.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		for _, tc := range []struct {
+			name string
+			run  time.Duration
+			want string
+		}{
+			{"two thirds of the lifetime", 15*time.Hour + 59*time.Minute, ""},
+			{"then", time.Hour, "level=WARN msg=\"installed revocation list expires soon"},
+			{"after nextUpdate", 8 * time.Hour, "level=ERROR msg=\"installed revocation list has expired"},
+		} {
+			log.Reset()
+			runFor(t, r, tc.run)
+			if got := log.String(); !strings.Contains(got, tc.want) || tc.want == "" && got != "" {
+				t.Errorf("%s: log is\n%s\nwant %q", tc.name, got, tc.want)
+			}
+		}
+	})
+}
+
+// A process that starts while the CA is down warns about the list that an
+// earlier one installed.
+func TestRunWarnsOfWhatIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		s := &source{crl: func(context.Context, int) (*x509.RevocationList, error) { return nil, errors.New("down") }}
+		r := newRefresher(t, s)
+		r.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		if _, err := r.File.Install(fresh(t, 1, time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(50 * time.Minute)
+		runFor(t, r, time.Second)
+		if !strings.Contains(log.String(), "expires soon") {
+			t.Errorf("log is\n%s", &log)
+		}
+	})
+}
+
+func TestRefresh(t *testing.T) {
+	list := midCA().list(t, 2, time.Now().Add(-time.Minute))
+	older := midCA().list(t, 1, time.Now().Add(-time.Minute))
+	down := errors.New("down")
+	for _, tc := range []struct {
+		name      string
+		answer    *x509.RevocationList
+		err       error
+		installed error
+		changed   bool
+		want      error
+	}{
+		{"new", list, nil, nil, true, nil},
+		{"unchanged", list, nil, nil, false, nil},
+		{"older", older, nil, nil, false, crl.ErrRollback},
+		{"source fails", nil, down, nil, false, down},
+		{"newer, broker not told", midCA().list(t, 3, time.Now().Add(-time.Minute)), nil, down, true, down},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := &source{crl: func(context.Context, int) (*x509.RevocationList, error) { return tc.answer, tc.err }}
+			r := newRefresher(t, s)
+			if tc.name != "new" {
+				if _, err := r.File.Install(list); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r.Installed = func(context.Context, *x509.RevocationList) error { return tc.installed }
+			changed, err := r.Refresh(t.Context())
+			if changed != tc.changed || !errors.Is(err, tc.want) {
+				t.Errorf("got %v, %v, want %v, %v", changed, err, tc.changed, tc.want)
+			}
+		})
+	}
+	t.Run("no list, no error", func(t *testing.T) {
+		s := &source{crl: func(context.Context, int) (*x509.RevocationList, error) { return nil, nil }}
+		if _, err := newRefresher(t, s).Refresh(t.Context()); err == nil {
+			t.Error("got no error")
+		}
+	})
+}
+
+func TestRefreshBesideRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		running := 0
+		s := &source{crl: func(ctx context.Context, n int) (*x509.RevocationList, error) {
+			if running++; running > 1 {
+				t.Error("rounds overlap")
+			}
+			time.Sleep(10 * time.Second) // a slow CA
+			running--
+			return fresh(t, n, 24*time.Hour), ctx.Err()
+		}}
+		r := newRefresher(t, s)
+		ctx, stop := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- r.Run(ctx) }()
+		synctest.Wait()
+
+		impatient, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := r.Refresh(impatient); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want the context's error while Run's round lasts", err)
+		}
+		if changed, err := r.Refresh(t.Context()); !changed || err != nil {
+			t.Errorf("got %v, %v", changed, err)
+		}
+		stop()
+		if err := <-done; err != context.Canceled {
+			t.Errorf("Run: got %v, want context.Canceled", err)
+		}
+		if len(s.asked) != 2 {
+			t.Errorf("asked %d times, want 2", len(s.asked))
+		}
+	})
+}
