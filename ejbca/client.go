@@ -1,0 +1,235 @@
+package ejbca
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of what a service may send.
+const (
+	maxAnswer = 1 << 20
+	// maxCRLAnswer is twice a list of a million entries.
+	maxCRLAnswer = 128 << 20
+	maxTries     = 5
+)
+
+// Client is a client of EJBCA-REST. Only BaseURL is required. It is safe for
+// concurrent use as long as its fields stay as they are.
+type Client struct {
+	// BaseURL is where the service is, "http://ejbca:5583" inside dojot; a
+	// trailing slash makes no difference.
+	BaseURL string
+	// HTTPClient makes the requests. Nil means http.DefaultClient, which
+	// waits for ever: give calls a context with a deadline then.
+	HTTPClient *http.Client
+	// Token returns the token for the Authorization header, which dojot's
+	// gateway wants. It is called for each request. Nil means no header.
+	Token func(ctx context.Context) (string, error)
+	// RetryBackoff returns how long to wait after the n-th failure, 1-based,
+	// of a request that may be repeated; 0 or less gives up. resp is nil when
+	// there was no answer, and has no body.
+	//
+	// Nil means half a second that doubles each time, up to 10 seconds, and
+	// up to half as much again at random; or what the service asks for by
+	// Retry-After if that is no more than a minute. It gives up after the
+	// fifth failure.
+	//
+	// Requests that may be repeated are GET, and PUT for a new CRL. They are
+	// repeated when the service can't be reached, breaks off, or answers 429,
+	// 502, 503 or 504; never beyond the deadline of the context.
+	RetryBackoff func(n int, resp *http.Response) time.Duration
+}
+
+// request is one call of the service.
+type request struct {
+	op     string
+	method string
+	path   []string // unescaped
+	query  url.Values
+	body   any  // marshalled to JSON; nil is none
+	login  bool // needs no token: it is how one gets it
+	limit  int64
+}
+
+// do makes the request, again where that is safe, and decodes the answer into
+// answer if that isn't nil.
+func (c *Client) do(ctx context.Context, r request, answer any) error {
+	target, err := c.target(r)
+	if err != nil {
+		return fmt.Errorf("ejbca: %s: %w", r.op, err)
+	}
+	var body []byte
+	if r.body != nil {
+		if body, err = json.Marshal(r.body); err != nil {
+			return fmt.Errorf("ejbca: %s: %w", r.op, err)
+		}
+	}
+	repeatable := r.method == http.MethodGet || r.method == http.MethodPut
+	for n := 1; ; n++ {
+		resp, err := c.once(ctx, r, target, body, answer)
+		if err == nil || !repeatable || ctx.Err() != nil || !temporary(err) {
+			return err
+		}
+		wait := c.backoff(n, resp)
+		if deadline, limited := ctx.Deadline(); wait <= 0 || limited && time.Until(deadline) < wait {
+			return err // the service's own words, instead of "deadline exceeded" later
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+	}
+}
+
+// target is the address, with each segment escaped on its own.
+func (c *Client) target(r request) (*url.URL, error) {
+	base, err := url.Parse(strings.TrimRight(c.BaseURL, "/"))
+	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
+		return nil, fmt.Errorf("base URL %q (want http://host:port or https://…)", redacted(c.BaseURL))
+	}
+	for i, segment := range r.path {
+		if segment == "" || segment == "." || segment == ".." {
+			return nil, fmt.Errorf("name %q can't be part of an address", segment)
+		}
+		r.path[i] = url.PathEscape(segment)
+	}
+	target, err := url.Parse(base.String() + "/" + strings.Join(r.path, "/"))
+	if err != nil {
+		return nil, err
+	}
+	target.RawQuery = r.query.Encode()
+	return target, nil
+}
+
+func redacted(rawURL string) string {
+	u, err := url.Parse(rawURL)
+	if err != nil {
+		return ""
+	}
+	return u.Redacted()
+}
+
+// once makes the request once. resp has no body left.
+func (c *Client) once(ctx context.Context, r request, target *url.URL, body []byte, answer any) (resp *http.Response, err error) {
+	shown := *target
+	shown.RawQuery = ""
+	fail := &Error{Op: r.op, URL: shown.Redacted()}
+	defer func() {
+		// A cancelled call is no word about the service.
+		if e := (*Error)(nil); errors.As(err, &e) && e.StatusCode == 0 && ctx.Err() != nil {
+			e.Err = ctx.Err()
+		}
+	}()
+	req, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(body))
+	if err != nil {
+		fail.Err = err
+		return nil, fail
+	}
+	req.Header.Set("Accept", "application/json")
+	req.Header.Set("User-Agent", "mqtt-manager-go/ejbca")
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.Token != nil && !r.login {
+		token, err := c.Token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := c.HTTPClient
+	if client == nil {
+		client = http.DefaultClient
+	}
+	resp, err = client.Do(req)
+	if err != nil {
+		// The address is in our own error.
+		if u := (*url.Error)(nil); errors.As(err, &u) {
+			err = u.Err
+		}
+		fail.Err = err
+		return nil, fail
+	}
+	defer resp.Body.Close()
+	limit := r.limit
+	if limit == 0 {
+		limit = maxAnswer
+	}
+	data, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
+	switch {
+	case resp.StatusCode != http.StatusOK:
+		// A page that breaks off still says what its status says.
+		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data[:min(len(data), 64<<10)])
+		fail.RetryAfter = retryAfter(resp)
+		return resp, fail
+	case err != nil:
+		fail.Err = fmt.Errorf("reading the answer: %w", err)
+		return resp, fail
+	}
+	fail.StatusCode = resp.StatusCode
+	if int64(len(data)) > limit {
+		fail.Err = fmt.Errorf("answer is longer than %d bytes", limit)
+		return resp, fail
+	}
+	if answer == nil {
+		return resp, nil
+	}
+	if err := json.Unmarshal(data, answer); err != nil {
+		fail.Err = fmt.Errorf("answer isn't what was expected: %w", err)
+		if !r.login { // whose answers hold a token
+			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data[:min(len(data), 64<<10)]))
+		}
+		return resp, fail
+	}
+	return resp, nil
+}
+
+// temporary says whether the same request may succeed soon.
+func temporary(err error) bool {
+	var e *Error
+	return errors.Is(err, ErrUnavailable) || errors.As(err, &e) && e.StatusCode == http.StatusTooManyRequests
+}
+
+func (c *Client) backoff(n int, resp *http.Response) time.Duration {
+	if c.RetryBackoff != nil {
+		return c.RetryBackoff(n, resp)
+	}
+	if n >= maxTries {
+		return 0
+	}
+	if asked := retryAfter(resp); asked > time.Minute {
+		return 0
+	} else if asked > 0 {
+		return asked
+	}
+	wait := min(500*time.Millisecond<<(n-1), 10*time.Second)
+	return wait + rand.N(wait/2)
+}
+
+// retryAfter reads the header of RFC 9110 section 10.2.3.
+func retryAfter(resp *http.Response) time.Duration {
+	if resp == nil {
+		return 0
+	}
+	h := resp.Header.Get("Retry-After")
+	if seconds, err := strconv.ParseUint(h, 10, 31); err == nil {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(h); err == nil {
+		return max(time.Until(at), 0)
+	}
+	return 0
+}

@@ -1,0 +1,158 @@
+// Package ejbcatest has a certificate authority for tests and demonstrations:
+// a real one, which signs and revokes, behind the REST API of dojot's
+// EJBCA-REST, on loopback.
+//
+//	server := ejbcatest.NewServer()
+//	defer server.Close()
+//	issuer := &ejbca.Issuer{Client: server.Client(), User: "mosquitto", Register: true}
+//
+// [Server.Intercept] makes it fail in the ways that services do, [Server.Advance]
+// makes time pass, [Server.Requests] tells what was asked. [Gateway] puts
+// dojot's login in front.
+package ejbcatest
+
+import (
+	"bytes"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/localca"
+)
+
+// maxRecorded limits what is kept of a request's body.
+const maxRecorded = 1 << 20
+
+// Server is a CA that listens on loopback. It is safe for concurrent use.
+type Server struct {
+	// URL is where the API is, without a trailing slash.
+	URL string
+	// CAName is the CA's name.
+	CAName string
+
+	ca   *localca.CA
+	dir  string
+	http *httptest.Server
+
+	mu        sync.Mutex
+	intercept func(http.ResponseWriter, *http.Request) bool
+	requests  []Request
+	ahead     time.Duration
+}
+
+// Request is what the server was asked.
+type Request struct {
+	Method string
+	Path   string // unescaped
+	Query  url.Values
+	Header http.Header
+	Body   []byte
+}
+
+// NewServer starts a CA with a fresh key, RSA with 2048 bits, in a folder for
+// temporary files. It panics when it can't, like [httptest.NewServer]. Close
+// it when done.
+func NewServer() *Server {
+	dir, err := os.MkdirTemp("", "ejbcatest-")
+	if err != nil {
+		panic("ejbcatest: " + err.Error())
+	}
+	s := &Server{CAName: localca.DefaultName, dir: dir}
+	s.ca, err = localca.Open(dir, localca.Options{KeySize: 2048, Now: s.now})
+	if err != nil {
+		os.RemoveAll(dir)
+		panic("ejbcatest: " + err.Error())
+	}
+	s.http = httptest.NewServer(s)
+	s.URL = s.http.URL
+	return s
+}
+
+// Client returns a client of the server that retries within milliseconds,
+// three times.
+func (s *Server) Client() *ejbca.Client {
+	return &ejbca.Client{
+		BaseURL:    s.URL,
+		HTTPClient: s.http.Client(),
+		RetryBackoff: func(n int, _ *http.Response) time.Duration {
+			if n > 3 {
+				return 0
+			}
+			return time.Millisecond
+		},
+	}
+}
+
+// Root returns the CA's certificate.
+func (s *Server) Root() *x509.Certificate { return s.ca.Certificate() }
+
+// Intercept has f see each request first. When f returns true it has answered
+// and the CA isn't asked. Nil ends it. f may be called from several goroutines
+// at a time.
+func (s *Server) Intercept(f func(w http.ResponseWriter, r *http.Request) (handled bool)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.intercept = f
+}
+
+// Requests returns what was asked so far, in order, intercepted or not.
+func (s *Server) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.requests)
+}
+
+// Advance sets the CA's clock ahead by d, in addition to what it is ahead
+// already. What it issued stays as it is, and so grows old.
+func (s *Server) Advance(d time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ahead += d
+}
+
+// Now is the CA's clock.
+func (s *Server) Now() time.Time { return s.now() }
+
+func (s *Server) now() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Add(s.ahead)
+}
+
+// ServeHTTP serves the API as at URL, for use behind another handler such as
+// a [Gateway].
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(io.LimitReader(r.Body, maxRecorded))
+	if err != nil {
+		http.Error(w, "body breaks off", http.StatusBadRequest)
+		return
+	}
+	r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), r.Body))
+	s.mu.Lock()
+	s.requests = append(s.requests, Request{
+		Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone(), Body: body,
+	})
+	intercept := s.intercept
+	s.mu.Unlock()
+	if intercept != nil && intercept(w, r) {
+		return
+	}
+	s.ca.ServeHTTP(w, r)
+}
+
+// Close waits for requests under way, and removes the CA and all its files.
+func (s *Server) Close() {
+	s.http.Close()
+	if err := errors.Join(s.ca.Close(), os.RemoveAll(s.dir)); err != nil {
+		panic(fmt.Sprintf("ejbcatest: closing: %v", err))
+	}
+}

@@ -1,0 +1,122 @@
+package ejbca
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"time"
+)
+
+// DefaultCA is the name of the CA that dojot uses for everything.
+const DefaultCA = "IOTmidCA"
+
+// Issuer is a CA as one end entity sees it. Client and User are required. It
+// is safe for concurrent use as long as its fields stay as they are.
+type Issuer struct {
+	Client *Client
+	// CA is the CA's name. Empty means DefaultCA.
+	CA string
+	// User is the end entity's name.
+	User string
+	// Password is the end entity's. It may be empty with Register: then each
+	// certificate has its own, random one.
+	Password string `json:"-"`
+	// Register makes Sign create or edit the end entity first, with subject
+	// CN=<User>, so that it may enrol, for the first time or again. It takes
+	// the rights of a CA administrator. Without it, somebody else has
+	// registered the end entity, for one certificate.
+	Register bool
+	// Now is the clock. Nil means time.Now.
+	Now func() time.Time
+}
+
+func (i Issuer) ca() string {
+	if i.CA == "" {
+		return DefaultCA
+	}
+	return i.CA
+}
+
+// Chain returns the CA's certificate and those above it, the root last.
+func (i *Issuer) Chain(ctx context.Context) ([]*x509.Certificate, error) {
+	return i.Client.Chain(ctx, i.ca())
+}
+
+// Sign has a certificate made for the key of csr. It returns that, checked to
+// be signed by the CA, and the certificates of intermediate CAs, if any,
+// without the root: what a TLS peer is shown.
+func (i *Issuer) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	// The chain first: once signed, the end entity is used up, and nothing
+	// that can fail should follow.
+	chain, err := i.Chain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	password := i.Password
+	if i.Register {
+		if password == "" {
+			password = rand.Text()
+		}
+		if err := i.Client.PutUser(ctx, &User{Name: i.User, Password: password, CA: i.ca()}); err != nil {
+			return nil, err
+		}
+	}
+	leaf, err := i.Client.Sign(ctx, i.User, password, csr)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.CheckSignatureFrom(chain[0]); err != nil {
+		return nil, fmt.Errorf("ejbca: sign for %q: the certificate isn't signed by CA %q: %w", i.User, i.ca(), err)
+	}
+	return append([]*x509.Certificate{leaf}, chain[:len(chain)-1]...), nil
+}
+
+// CRL returns a CRL of the CA with more than a third of its lifetime left: the
+// one that is there, or else a new one, which EJBCA makes only when asked. It
+// is parsed, not verified. When a new one can't be made but the one that is
+// there isn't over, that is returned.
+func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	now := time.Now
+	if i.Now != nil {
+		now = i.Now
+	}
+	list, err := i.Client.CRL(ctx, i.ca())
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
+		return nil, err
+	}
+	// Other errors include the service's way of saying that no CRL was made
+	// yet.
+	if err == nil && list.NextUpdate.Sub(now()) > list.NextUpdate.Sub(list.ThisUpdate)/3 {
+		return list, nil
+	}
+	fresh, freshErr := i.FreshCRL(ctx)
+	switch {
+	case freshErr == nil:
+		return fresh, nil
+	case err == nil && now().Before(list.NextUpdate):
+		return list, nil
+	}
+	return nil, errors.Join(err, freshErr)
+}
+
+// FreshCRL has the CA make a new CRL and returns it: after a revocation, one
+// that shows it.
+func (i *Issuer) FreshCRL(ctx context.Context) (*x509.RevocationList, error) {
+	if err := i.Client.UpdateCRL(ctx, i.ca()); err != nil {
+		return nil, err
+	}
+	return i.Client.CRL(ctx, i.ca())
+}
+
+// String describes the issuer without the password.
+func (i Issuer) String() string { return fmt.Sprintf("CA %q for user %q", i.ca(), i.User) }
+
+// Format prints what String returns, whatever the verb.
+func (i Issuer) Format(f fmt.State, _ rune) { io.WriteString(f, i.String()) }
+
+// LogValue is the issuer without the password.
+func (i Issuer) LogValue() slog.Value { return slog.StringValue(i.String()) }

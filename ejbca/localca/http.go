@@ -1,0 +1,198 @@
+package localca
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	berrors "go.etcd.io/bbolt/errors"
+)
+
+// version answers GET /ejbca/version. Callers use it to see that the service
+// is there; it names the API that is served.
+const version = "EJBCA 6.3 REST compatible (localca)"
+
+// maxBody is far above a request with an RSA key of 8192 bits and a hundred
+// SANs.
+const maxBody = 64 << 10
+
+// message is the answer of every request that has nothing to hand out.
+type message struct {
+	Message string `json:"message"`
+	Status  int    `json:"status"`
+}
+
+// answerOK says that something is done.
+var answerOK = message{"ok", http.StatusOK}
+
+// fault is an answer other than 200.
+type fault message
+
+func (f *fault) Error() string { return f.Message }
+
+func badRequest(format string, args ...any) error {
+	return &fault{fmt.Sprintf(format, args...), http.StatusBadRequest}
+}
+
+// soapFault words an error as the original hands on those of EJBCA.
+func soapFault(format string, args ...any) error {
+	return badRequest("soap message: "+format, args...)
+}
+
+var (
+	errNoCertificates = &fault{"no certificates found", http.StatusNotFound}
+	errWrongUser      = soapFault("Wrong username or password")
+)
+
+// routes are those of EJBCA-REST 0.4; a star stands for one segment, which the
+// handler gets unescaped.
+var routes = []struct {
+	method, path string
+	handle       func(*CA, *http.Request, []string) (any, error)
+}{
+	{http.MethodGet, "ejbca/version", (*CA).getVersion},
+	{http.MethodGet, "ca", (*CA).getCAs},
+	{http.MethodGet, "ca/*", (*CA).getCA},
+	{http.MethodGet, "ca/*/crl", (*CA).getCRL},
+	{http.MethodPut, "ca/*/crl", (*CA).putCRL},
+	{http.MethodGet, "ca/*/certificate/*/status", (*CA).getStatus},
+	{http.MethodGet, "ca/*/certificate/*", (*CA).getCertificate},
+	{http.MethodDelete, "ca/*/certificate/*", (*CA).revoke},
+	{http.MethodPost, "user", (*CA).putUser},
+	{http.MethodGet, "user/*", (*CA).getUser},
+	{http.MethodDelete, "user/*", (*CA).deleteUser},
+	{http.MethodGet, "user/*/find", (*CA).findCertificates},
+	{http.MethodPost, "sign/*/pkcs10", (*CA).sign},
+}
+
+// ServeHTTP serves the REST API. It authenticates nobody.
+func (ca *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	answer, err := ca.route(w, r)
+	status := http.StatusOK
+	if err != nil {
+		f := ca.faultOf(r, err)
+		answer, status = f, f.Status
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	json.NewEncoder(w).Encode(answer) // who doesn't listen any more needs no error
+}
+
+// faultOf says what the peer is told: all of what it did wrong, nothing of
+// what we did.
+func (ca *CA) faultOf(r *http.Request, err error) *fault {
+	var f *fault
+	if errors.As(err, &f) {
+		ca.log.Debug("request refused", "method", r.Method, "path", r.URL.EscapedPath(), "status", f.Status, "message", f.Message)
+		return f
+	}
+	if errors.Is(err, berrors.ErrDatabaseNotOpen) {
+		return &fault{"the CA is closed", http.StatusServiceUnavailable}
+	}
+	if r.Context().Err() == nil {
+		ca.log.Error("request failed", "method", r.Method, "path", r.URL.EscapedPath(), "err", err)
+	}
+	return &fault{"Request failed", http.StatusInternalServerError}
+}
+
+func (ca *CA) route(w http.ResponseWriter, r *http.Request) (any, error) {
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	var allowed []string
+	for _, route := range routes {
+		args, matches := match(route.path, r.URL)
+		if !matches {
+			continue
+		}
+		if route.method != method {
+			allowed = append(allowed, route.method)
+			continue
+		}
+		for _, arg := range args {
+			// All that a path names is a name, a DN or a number: text.
+			if !utf8.ValidString(arg) || strings.ContainsFunc(arg, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+				return nil, badRequest("control characters in the address: %q", arg)
+			}
+		}
+		return route.handle(ca, r, args)
+	}
+	if len(allowed) > 0 {
+		w.Header().Set("Allow", strings.Join(allowed, ", "))
+		return nil, &fault{"Method not allowed, expected " + strings.Join(allowed, " or "), http.StatusMethodNotAllowed}
+	}
+	return nil, &fault{"no such path", http.StatusNotFound}
+}
+
+// match compares a route with the path as it came, so that an escaped slash
+// separates nothing. One trailing slash is optional.
+func match(route string, u *url.URL) (args []string, matches bool) {
+	want := strings.Split(route, "/")
+	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	if strings.Count(path, "/")+1 != len(want) {
+		return nil, false
+	}
+	for i, segment := range strings.Split(path, "/") {
+		text, err := url.PathUnescape(segment)
+		switch {
+		case err != nil || text == "":
+			return nil, false
+		case want[i] == "*":
+			args = append(args, text)
+		case want[i] != text:
+			return nil, false
+		}
+	}
+	return args, true
+}
+
+// readObject reads the body of a POST. JSON that is no object has no members.
+func readObject(r *http.Request) (map[string]json.RawMessage, error) {
+	if mediaType, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mediaType != "application/json" {
+		return nil, badRequest("invalid mimetype")
+	}
+	data, err := io.ReadAll(r.Body)
+	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
+		return nil, &fault{fmt.Sprintf("request is longer than %d bytes", maxBody), http.StatusRequestEntityTooLarge}
+	}
+	if err != nil || !utf8.Valid(data) || !json.Valid(data) {
+		return nil, badRequest("malformed JSON")
+	}
+	var members map[string]json.RawMessage
+	json.Unmarshal(data, &members) // fails for what isn't an object
+	return members, nil
+}
+
+func (ca *CA) checkCA(name string) error {
+	if name != ca.name {
+		return soapFault("CA with name %s does not exist.", name)
+	}
+	return nil
+}
+
+func (ca *CA) getVersion(*http.Request, []string) (any, error) {
+	return map[string]string{"version": version}, nil
+}
+
+func (ca *CA) getCAs(*http.Request, []string) (any, error) {
+	type shown struct {
+		ID   int32  `json:"id"`
+		Name string `json:"name"`
+	}
+	return map[string][]shown{"CAs": {{caID(ca.dn), ca.name}}}, nil
+}
+
+func (ca *CA) getCA(_ *http.Request, args []string) (any, error) {
+	if err := ca.checkCA(args[0]); err != nil {
+		return nil, err
+	}
+	return map[string]string{"certificate": base64Lines(ca.cert.Raw)}, nil
+}

@@ -1,0 +1,150 @@
+package localca
+
+import (
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/dojot/mqtt-manager-go/crl"
+	ejbcareason "github.com/dojot/mqtt-manager-go/ejbca/internal/reason"
+)
+
+// cause is the parsed reason of a request.
+type cause struct {
+	reason crl.Reason
+	code   int  // EJBCA's number: -1 for NOTREVOKED
+	lifts  bool // it asks for the end of a hold
+}
+
+func reasonOf(query url.Values) (cause, error) {
+	name := "UNSPECIFIED"
+	if query.Has("reason") {
+		name = query.Get("reason")
+	}
+	if name == ejbcareason.NotRevoked {
+		return cause{reason: crl.RemoveFromCRL, code: -1, lifts: true}, nil
+	}
+	r, known := ejbcareason.Parse(name)
+	if !known {
+		return cause{}, badRequest("invalid revokation reason %s", name)
+	}
+	return cause{reason: r, code: int(r), lifts: r == crl.RemoveFromCRL}, nil
+}
+
+func isTrue(s string) bool { return s == "true" || s == "True" }
+
+// certificateOf reads the issuer's name and the serial of a request's path.
+func (ca *CA) certificateOf(args []string) (serial *big.Int, err error) {
+	dn := args[0]
+	attrs, err := parseDN(dn)
+	if err == nil {
+		dn = formatDN(attrs)
+	}
+	if dn != ca.dn {
+		return nil, soapFault("Could not find CA with name null and ID %d", caID(dn))
+	}
+	hex := args[1]
+	if hex == "" || len(hex) > 40 || strings.Trim(hex, "0123456789abcdefABCDEF") != "" {
+		return nil, badRequest("invalid serial number %s, hexadecimal digits expected", hex)
+	}
+	serial, _ = new(big.Int).SetString(hex, 16)
+	return serial, nil
+}
+
+func getRevocation(tx *bbolt.Tx, serial []byte) (rev revocation, revoked bool, err error) {
+	data := tx.Bucket(bucketRevoked).Get(serial)
+	if data == nil {
+		return revocation{}, false, nil
+	}
+	if err := json.Unmarshal(data, &rev); err != nil {
+		return revocation{}, false, fmt.Errorf("revocation of %x: %w", serial, err)
+	}
+	return rev, true, nil
+}
+
+func (ca *CA) putRevocation(tx *bbolt.Tx, serial []byte, reason crl.Reason) error {
+	cert, err := x509.ParseCertificate(tx.Bucket(bucketCerts).Get(serial))
+	if err != nil {
+		return err
+	}
+	b := tx.Bucket(bucketRevoked)
+	if _, err := b.NextSequence(); err != nil {
+		return err
+	}
+	return putJSON(b, serial, revocation{Reason: reason, At: ca.now().UTC().Truncate(time.Millisecond), NotAfter: cert.NotAfter})
+}
+
+// getStatus is GET /ca/<issuer DN>/certificate/<serial>/status.
+func (ca *CA) getStatus(_ *http.Request, args []string) (any, error) {
+	serial, err := ca.certificateOf(args)
+	if err != nil {
+		return nil, err
+	}
+	// What EJBCA says of certificates that aren't revoked, known or not: -1 ms.
+	reason, at := ejbcareason.NotRevoked, time.UnixMilli(-1)
+	err = ca.db.View(func(tx *bbolt.Tx) error {
+		rev, revoked, err := getRevocation(tx, serial.Bytes())
+		if revoked {
+			reason, _ = ejbcareason.Name(rev.Reason)
+			at = rev.At
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"status": map[string]string{
+		"reason": reason,
+		"date":   at.UTC().Format("2006-01-02T15:04:05.000000-07:00"),
+	}}, nil
+}
+
+// revoke is DELETE /ca/<issuer DN>/certificate/<serial>.
+func (ca *CA) revoke(r *http.Request, args []string) (any, error) {
+	why, err := reasonOf(r.URL.Query())
+	if err != nil {
+		return nil, err
+	}
+	serial, err := ca.certificateOf(args)
+	if err != nil {
+		return nil, err
+	}
+	key := serial.Bytes()
+	err = ca.db.Update(func(tx *bbolt.Tx) error {
+		if tx.Bucket(bucketCerts).Get(key) == nil {
+			return soapFault("Could not find end entity certificate. Issuer %s, serialNo %x.", args[0], serial)
+		}
+		old, revoked, err := getRevocation(tx, key)
+		if err != nil {
+			return err
+		}
+		held := revoked && old.Reason == crl.CertificateHold
+		if why.lifts {
+			if !held {
+				return soapFault("Not allowed to unrevoke a certificate that is not on hold. Issuer %s, serialNo %x.", args[0], serial)
+			}
+			b := tx.Bucket(bucketRevoked)
+			if _, err := b.NextSequence(); err != nil {
+				return err
+			}
+			return b.Delete(key)
+		}
+		done, err := ca.revokeOne(tx, key, why.reason)
+		if err == nil && !done {
+			err = soapFault("Certificate is already revoked. Issuer: '%s', serno: %x.", args[0], serial)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	ca.log.Info("certificate revoked", "serial", serial.Text(16), "reason", why.reason)
+	return answerOK, ca.crlMaker.Do(r.Context(), struct{}{})
+}
