@@ -49,6 +49,7 @@ type Change struct {
 
 	// Guard, if not nil, sees the user's rules as they are when the change's
 	// turn comes, changes before it included. Its error refuses this change.
+	// It must not call methods of the Store.
 	Guard func(current []Rule) error
 }
 
@@ -283,6 +284,7 @@ func (s *Store) refresh() error {
 		return nil
 	case err == nil && s.seen != nil && os.SameFile(info, s.seen) &&
 		info.ModTime().Equal(s.seen.ModTime()) && info.Size() == s.seen.Size():
+		s.attr = attrOf(info) // neither date nor size tells of these
 		return nil
 	}
 	if err := s.read(); err != nil {
