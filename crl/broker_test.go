@@ -13,6 +13,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -48,6 +49,16 @@ func brokerDir(t *testing.T) string {
 		write(t, filepath.Join(dir, name), data)
 	}
 	return dir
+}
+
+// startBroker skips the test where no broker is installed and none was named.
+func startBroker(t *testing.T, dir string) (*mosquittotest.Broker, error) {
+	t.Helper()
+	broker, err := mosquittotest.Start(mosquittotest.Options{Conf: brokerConf, Dir: dir})
+	if errors.Is(err, exec.ErrNotFound) && os.Getenv("MOSQUITTO") == "" {
+		t.Skip("no broker to compare with: ", err)
+	}
+	return broker, err
 }
 
 func certPEM(der []byte) []byte {
@@ -111,14 +122,14 @@ func alertFor(err error) uint8 {
 		return tlsalert.UnknownCA
 	case errors.Is(err, crl.ErrSignature):
 		return tlsalert.DecryptError
-	case errors.Is(err, crl.ErrCritical):
+	case errors.Is(err, crl.ErrCritical), errors.Is(err, crl.ErrScope):
 		return tlsalert.CertificateUnknown
 	case errors.Is(err, crl.ErrExpired):
 		return tlsalert.CertificateExpired
 	case errors.Is(err, crl.ErrNotYetValid):
 		return tlsalert.BadCertificate
 	}
-	return 255 // no promise but that it is refused
+	panic(err)
 }
 
 // TestBrokerAgrees asks a real broker about every flaw, and compares.
@@ -136,7 +147,7 @@ func TestBrokerAgrees(t *testing.T) {
 	now := time.Now().Add(-time.Minute)
 	good := other.list(t, 1, now)
 	write(t, path, crl.EncodePEM(good))
-	broker, err := mosquittotest.Start(mosquittotest.Options{Conf: brokerConf, Dir: dir})
+	broker, err := startBroker(t, dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,19 +166,14 @@ func TestBrokerAgrees(t *testing.T) {
 		if err := broker.Reload(); err != nil {
 			t.Fatal(err)
 		}
-		want := alertFor(verdict)
 		got := knock(t, broker, clients["innocent"])
-		switch {
-		case tc.lenient:
+		if tc.lenient {
 			if got != 0 && !tc.mayRefuse || verdict == nil {
 				t.Errorf("broker: alert %d, Check: %v, want an error though the broker lets clients in", got, verdict)
 			}
 			return
-		case want == 255:
-			if got == 0 {
-				t.Errorf("broker lets clients in, Check: %v", verdict)
-			}
-		case got != want:
+		}
+		if want := alertFor(verdict); got != want {
 			t.Errorf("broker: alert %d, want %d, as Check: %v", got, want, verdict)
 		}
 		if got == 0 {
@@ -195,6 +201,7 @@ func TestBrokerAgrees(t *testing.T) {
 		t.Run(tc.name+" beside a good one", func(t *testing.T) {
 			bad := parse(t, tc.make(ca, other, now.Add(time.Second)))
 			judge(t, crl.EncodePEM(bad, current, good), flaw{})
+			judge(t, crl.EncodePEM(current, good, bad), flaw{})
 		})
 	}
 	t.Run("delta beside a good one", func(t *testing.T) {
@@ -217,7 +224,7 @@ func TestBrokerLoads(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			write(t, filepath.Join(dir, "ca.crl"), tc.data)
 			_, verdict := crl.ParseAll(tc.data)
-			broker, err := mosquittotest.Start(mosquittotest.Options{Conf: brokerConf, Dir: dir})
+			broker, err := startBroker(t, dir)
 			if err == nil {
 				broker.Close()
 			} else if _, ok := errors.AsType[*mosquittotest.ExitError](err); !ok {
@@ -291,7 +298,7 @@ func crlfiles(a, b *x509.RevocationList) []crlfile {
 		{name: "indented BEGIN", data: concat([]byte(" "), pa)},
 
 		{name: "dash missing in another BEGIN", data: concat([]byte("-----BEGIN X509 CRL----\n"), pa), stricter: true},
-		{name: "BEGIN where OpenSSL cuts long lines", data: concat(bytes.Repeat([]byte("x"), 254), pa), stricter: true},
+		{name: "BEGIN where OpenSSL cuts long lines", data: concat(pb, bytes.Repeat([]byte("x"), 254), pa), stricter: true},
 		{name: "byte order mark", data: concat([]byte("\ufeff"), pa), stricter: true},
 		{name: "bytes after the list in its block", data: crl.EncodePEM(&x509.RevocationList{Raw: concat(a.Raw, []byte{0})}), stricter: true},
 		{name: "version 1", data: crl.EncodePEM(&x509.RevocationList{Raw: midCA().forge(a.ThisUpdate, func(l *tbsCertList) {

@@ -237,6 +237,36 @@ func TestInstallCannotWrite(t *testing.T) {
 	}
 }
 
+// What may have taken effect without being durable is written again, so that
+// the broker is told of it.
+func TestInstallUnsure(t *testing.T) {
+	if os.Getuid() == 0 {
+		t.Skip("root opens every folder")
+	}
+	dir := t.TempDir()
+	f := openFile(t, filepath.Join(dir, "ca.crl"), t0, midCA())
+	if _, err := f.Install(midCA().list(t, 1, t0)); err != nil {
+		t.Fatal(err)
+	}
+	// The folder can be written and not be opened to fsync it.
+	if err := os.Chmod(dir, 0o300); err != nil {
+		t.Fatal(err)
+	}
+	list := midCA().list(t, 2, t0)
+	changed, err := f.Install(list)
+	if changed || !errors.Is(err, fs.ErrPermission) {
+		t.Errorf("got %v, %v, want fs.ErrPermission", changed, err)
+	}
+	if err := os.Chmod(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []bool{true, false} {
+		if changed, err := f.Install(list); changed != want || err != nil {
+			t.Errorf("got %v, %v, want %v", changed, err, want)
+		}
+	}
+}
+
 func TestInstallRemovesLeftovers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ca.crl")
 	write(t, path+".durable-1", []byte("half a li"))

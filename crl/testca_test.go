@@ -243,6 +243,7 @@ var flaws = []flaw{
 	{name: "idp_some_reasons", want: crl.ErrScope, make: withExtension(ext(oidIDP, true, "\x30\x04\x83\x02\x06\x40"))},
 	{name: "idp_indirect", want: crl.ErrScope, make: withExtension(ext(oidIDP, true, "\x30\x03\x84\x01\xff"))},
 	{name: "idp_distribution_point", want: crl.ErrScope, make: withExtension(ext(oidIDP, true, "\x30\x0f\xa0\x0d\xa0\x0b\x86\x09http://a/"))},
+	{name: "idp_contradictory", want: crl.ErrScope, make: withExtension(ext(oidIDP, true, "\x30\x06\x81\x01\xff\x82\x01\xff"))},
 	{name: "idp_not_critical", want: crl.ErrScope, make: withExtension(ext(oidIDP, false, "\x30\x03\x82\x01\xff"))},
 	{name: "idp_malformed", want: crl.ErrScope, lenient: true, make: withExtension(ext(oidIDP, true, "\x30\x03\x81"))},
 	{name: "entry_of_another_issuer", want: crl.ErrScope, lenient: true, make: with(func(l *tbsCertList) {

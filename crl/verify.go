@@ -22,7 +22,7 @@ var (
 	ErrNotCA        = errors.New("the issuer may not sign CRLs")               // refused
 	ErrSignature    = errors.New("the CRL's signature is not the issuer's")    // refused, decrypt_error (51)
 	ErrCritical     = errors.New("the CRL has unknown critical content")       // refused, certificate_unknown (46)
-	ErrScope        = errors.New("the CRL is not for all client certificates") // mostly refused; an entry may be missed
+	ErrScope        = errors.New("the CRL is not for all client certificates") // unknown_ca (48) or certificate_unknown (46), or an entry is missed
 	ErrDelta        = errors.New("the CRL is a delta")                         // see Verify
 )
 
