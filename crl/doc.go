@@ -13,10 +13,10 @@
 //	…
 //	changed, err := file.Install(list)        // verified and newer, or refused
 //
-// [Verify] accepts what a broker accepts, and is stricter only where RFC
-// 5280 is and a broker is careless: it refuses a list without an end, and a
-// delta, which a broker would take for the complete list. [Refresher] keeps
-// a [File] fresh from a [Source]; [Sign] is the other side, for a CA.
+// [Verify] accepts only what a broker accepts, and refuses more where a
+// broker is careless: a list without an end, a delta, which it may take for
+// the complete list, and entries that it passes over. [Refresher] keeps a
+// [File] fresh from a [Source]; [Sign] is the other side, for a CA.
 //
 // Lists are *x509.RevocationList throughout. The package knows nothing of
 // HTTP and signals no broker: the source and what follows an installation
