@@ -1,0 +1,462 @@
+package mosquittoconf_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
+	"github.com/google/go-cmp/cmp"
+)
+
+func ExampleFile_CheckFiles() {
+	f, err := mosquittoconf.Parse("mosquitto.conf", []byte("listener 8883\ncertfile broker.crt\n"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	for _, finding := range f.CheckFiles(mosquittoconf.Environment{Dir: "/etc/mosquitto", Version: "2.0.11"}) {
+		if finding.Severity == mosquittoconf.Fatal {
+			fmt.Println(finding.ID, "in line", finding.Line)
+		}
+	}
+	// Output: tls-incomplete in line 2
+}
+
+// goodConf belongs to newMaterial. It follows a listener line.
+const goodConf = `cafile ca.crt
+certfile mosquitto.crt
+keyfile mosquitto.key
+crlfile ca.crl
+require_certificate true
+use_identity_as_username true
+acl_file access.acl
+`
+
+// installed returns the version of the broker of these tests.
+func installed(t *testing.T) string {
+	t.Helper()
+	b, err := mosquitto.Find(context.Background(), os.Getenv("MOSQUITTO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Version
+}
+
+// verdicts are the severities and IDs of findings, a line each.
+func verdicts(findings []mosquittoconf.Finding) string {
+	var s strings.Builder
+	for _, f := range findings {
+		fmt.Fprintln(&s, f.Severity, f.ID)
+	}
+	return s.String()
+}
+
+// Each case says what CheckFiles finds. The broker must agree: with a Fatal
+// finding it refuses to start or a proper client cannot connect; without one
+// the client can, unless the case says that clients are refused.
+func TestCheckFiles(t *testing.T) {
+	edit := func(from, to string) string { return strings.Replace(goodConf, from, to, 1) }
+	tests := []struct {
+		name    string
+		conf    string // goodConf if empty
+		change  func(*testing.T, *material)
+		want    []string
+		refused bool // although there is only a warning
+		unasked bool // the broker is not asked; why is said at the case
+	}{
+		{name: "good"},
+		{name: "no revocation list", conf: edit("crlfile ca.crl\n", "")},
+		{name: "one PEM file for both", conf: edit("mosquitto.key", "mosquitto.crt"), change: func(t *testing.T, m *material) {
+			m.write(t, "mosquitto.crt", append(m.server.certPEM(), m.server.keyPEM(t)...))
+		}},
+		{name: "text around the blocks", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crt", append([]byte("our CA\n\n"), m.ca.certPEM()...))
+		}},
+		{name: "SEC 1 key behind its parameters", change: func(t *testing.T, m *material) {
+			m.write(t, "mosquitto.key", append([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), m.server.keyPEM(t)...))
+		}},
+
+		{name: "cafile missing", conf: edit("ca.crt", "no.crt"), want: []string{"fatal file-missing"}},
+		{name: "cafile empty", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", nil) },
+			want: []string{"fatal cafile-invalid"}},
+		{name: "cafile of DER", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", m.ca.cert.Raw) },
+			want: []string{"fatal cafile-invalid"}},
+		{name: "cafile truncated", change: func(t *testing.T, m *material) {
+			all := append(m.ca.certPEM(), m.ca.certPEM()...)
+			m.write(t, "ca.crt", all[:len(all)-40])
+		}, want: []string{"fatal cafile-invalid"}},
+		{name: "cafile of garbage in armour", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("garbage")}))
+		}, want: []string{"fatal cafile-invalid"}},
+		{name: "cafile of a list", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crt", m.ca.crlPEM(t, time.Now().Add(time.Hour)))
+		}, want: []string{"fatal cafile-invalid"}},
+		{name: "cafile without CA", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", m.server.certPEM()) },
+			want: []string{"fatal ca-none"}},
+		{name: "second CA expired", change: func(t *testing.T, m *material) {
+			template := named("old CA")
+			template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+			old := issue(t, template, nil)
+			m.write(t, "ca.crt", append(m.ca.certPEM(), old.certPEM()...))
+			end := time.Now().Add(time.Hour)
+			m.write(t, "ca.crl", append(m.ca.crlPEM(t, end), old.crlPEM(t, end)...))
+		}, want: []string{"warning ca-expired"}},
+		{name: "no CA", conf: edit("cafile ca.crt\n", ""), want: []string{"fatal ca-unset"}},
+		{name: "capath missing", conf: edit("cafile ca.crt", "capath no"), want: []string{"fatal file-missing"}},
+
+		{name: "certfile missing", conf: edit("mosquitto.crt", "no.crt"), want: []string{"fatal file-missing"}},
+		{name: "certfile a folder", conf: edit("mosquitto.crt", "."), want: []string{"fatal file-not-regular"}},
+		{name: "certfile of a key", conf: edit("mosquitto.crt", "mosquitto.key"), want: []string{"fatal certfile-invalid"}},
+		{name: "no certfile", conf: edit("certfile mosquitto.crt\n", ""), want: []string{"fatal tls-incomplete"}},
+		{name: "no keyfile", conf: edit("keyfile mosquitto.key\n", ""), want: []string{"fatal tls-incomplete"}},
+		{name: "certificate expired", change: func(t *testing.T, m *material) {
+			template := named("mosquitto")
+			template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+			m.serve(t, issue(t, template, m.ca))
+		}, want: []string{"fatal certificate-expired"}},
+		{name: "certificate of tomorrow", change: func(t *testing.T, m *material) {
+			template := named("mosquitto")
+			template.NotBefore = time.Now().Add(time.Hour)
+			m.serve(t, issue(t, template, m.ca))
+		}, want: []string{"fatal certificate-not-yet-valid"}},
+		{name: "certificate for clients", change: func(t *testing.T, m *material) { m.serve(t, m.client) },
+			want: []string{"fatal certificate-not-for-servers"}},
+		{name: "certificate without extended key usage", change: func(t *testing.T, m *material) {
+			m.serve(t, issue(t, named("mosquitto"), m.ca))
+		}},
+		{name: "certificate of an intermediate in certfile", change: func(t *testing.T, m *material) {
+			template := named("sub CA")
+			template.IsCA, template.BasicConstraintsValid = true, true
+			sub := issue(t, template, m.ca)
+			m.serve(t, issue(t, named("mosquitto"), sub))
+			m.write(t, "mosquitto.crt", append(m.served(t), sub.certPEM()...))
+		}},
+		// The client here trusts that other CA.
+		{name: "certificate of another CA", change: func(t *testing.T, m *material) {
+			clients := m.ca
+			m.ca = issue(t, named("other CA"), nil)
+			m.serve(t, issue(t, named("mosquitto"), m.ca))
+			m.write(t, "ca.crt", clients.certPEM())
+		}, want: []string{"warning chain-unverified"}},
+
+		{name: "keyfile missing", conf: edit("mosquitto.key", "no.key"), want: []string{"fatal file-missing"}},
+		{name: "keyfile of a certificate", conf: edit("mosquitto.key", "mosquitto.crt"), want: []string{"fatal keyfile-invalid"}},
+		{name: "keyfile of garbage in armour", change: func(t *testing.T, m *material) {
+			m.write(t, "mosquitto.key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("garbage")}))
+		}, want: []string{"fatal keyfile-invalid"}},
+		{name: "key of another", change: func(t *testing.T, m *material) { m.write(t, "mosquitto.key", m.client.keyPEM(t)) },
+			want: []string{"fatal key-mismatch"}},
+		// The broker would ask at the terminal of whoever runs this test.
+		{name: "key encrypted", unasked: true, change: func(t *testing.T, m *material) {
+			m.write(t, "mosquitto.key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{0x30, 0}}))
+		}, want: []string{"fatal key-encrypted"}},
+		{name: "key readable to others", change: func(t *testing.T, m *material) { m.chmod(t, "mosquitto.key", 0o644) },
+			want: []string{"warning key-exposed"}},
+
+		{name: "crlfile missing", conf: edit("ca.crl", "no.crl"), want: []string{"fatal file-missing"}},
+		{name: "crlfile empty", change: func(t *testing.T, m *material) { m.write(t, "ca.crl", nil) },
+			want: []string{"fatal crlfile-invalid"}},
+		{name: "crlfile of DER", change: func(t *testing.T, m *material) {
+			block, _ := pem.Decode(m.ca.crlPEM(t, time.Now().Add(time.Hour)))
+			m.write(t, "ca.crl", block.Bytes)
+		}, want: []string{"fatal crlfile-invalid"}},
+		{name: "list of another CA", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", issue(t, named("other CA"), nil).crlPEM(t, time.Now().Add(time.Hour)))
+		}, want: []string{"fatal crl-foreign"}},
+		{name: "list of a second CA missing", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crt", append(m.ca.certPEM(), issue(t, named("other CA"), nil).certPEM()...))
+		}, want: []string{"warning crl-missing"}},
+		{name: "list expired", refused: true, change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", m.ca.crlPEM(t, time.Now().Add(-time.Hour)))
+		}, want: []string{"warning crl-expired"}},
+		{name: "list expired beside a good one", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", append(m.ca.crlPEM(t, time.Now().Add(-time.Hour)), m.ca.crlPEM(t, time.Now().Add(time.Hour))...))
+		}},
+		{name: "list by another key", refused: true, change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", issue(t, named("test CA"), nil).crlPEM(t, time.Now().Add(time.Hour)))
+		}, want: []string{"warning crl-unusable"}},
+
+		{name: "access file missing", conf: edit("access.acl", "no.acl"), want: []string{"fatal file-missing"}},
+		// 2.0.11 reads a folder, slowly, as rules that permit nothing.
+		{name: "access file a folder", unasked: true, conf: edit("access.acl", "."), want: []string{"fatal file-not-regular"}},
+		{name: "access file of comments", change: func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("# user a\n\n \t\r\n")) },
+			want: []string{"warning acl-empty"}},
+		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"fatal file-missing"}},
+		{name: "included folder", conf: goodConf + "include_dir .\n", want: []string{"warning include-dir"}},
+		{name: "two at once, in file order", conf: edit("mosquitto.key", "no.key"), change: func(t *testing.T, m *material) {
+			m.write(t, "access.acl", nil)
+			m.write(t, "ca.crt", nil)
+		}, want: []string{"fatal cafile-invalid", "fatal file-missing", "warning acl-empty"}},
+	}
+	version := installed(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMaterial(t)
+			if tt.conf == "" {
+				tt.conf = goodConf
+			}
+			if tt.change != nil {
+				tt.change(t, m)
+			}
+			f := parse(t, "listener 8883 127.0.0.1\n"+tt.conf)
+			findings := f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: version})
+			want := strings.Join(append(tt.want, ""), "\n")
+			if diff := cmp.Diff(want, verdicts(findings)); diff != "" {
+				t.Errorf("findings (-want +got):\n%s\n%v", diff, findings)
+			}
+			if tt.unasked {
+				return
+			}
+			works := m.works(t, mosquittotest.Options{Dir: m.dir, Conf: tt.conf})
+			if want := !strings.Contains(want, "fatal") && !tt.refused; (works == nil) != want {
+				t.Errorf("the broker: %v", works)
+			}
+		})
+	}
+}
+
+// works returns nil if a client with a certificate can connect.
+func (m *material) works(t *testing.T, o mosquittotest.Options) error {
+	t.Helper()
+	b, err := mosquittotest.Start(o)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	code, err := m.connack(b.Addr(), m.client)
+	if err == nil && code != 0 {
+		err = fmt.Errorf("CONNACK %d", code)
+	}
+	return err
+}
+
+// serve makes id the broker's identity.
+func (m *material) serve(t *testing.T, id *identity) {
+	t.Helper()
+	m.write(t, "mosquitto.crt", id.certPEM())
+	m.write(t, "mosquitto.key", id.keyPEM(t))
+}
+
+func (m *material) served(t *testing.T) []byte {
+	t.Helper()
+	data, err := os.ReadFile(m.path("mosquitto.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func (m *material) chmod(t *testing.T, name string, mode os.FileMode) {
+	t.Helper()
+	if err := os.Chmod(m.path(name), mode); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What depends on the version is asked of the broker at hand, and of the
+// others in their absence.
+func TestCheckFilesByVersion(t *testing.T) {
+	tests := []struct {
+		name   string
+		change func(*testing.T, *material)
+		want   map[string]string
+	}{
+		{"symlink", func(t *testing.T, m *material) {
+			if err := os.Rename(m.path("access.acl"), m.path("real.acl")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink("real.acl", m.path("access.acl")); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{
+			"2.0.11": "warning symlink\n",
+			"2.0.21": "warning symlink\n",
+			"2.1.2":  "fatal symlink\n",
+			"":       "fatal symlink\n",
+			"newest": "fatal symlink\n",
+		}},
+		{"world-readable", func(t *testing.T, m *material) { m.chmod(t, "access.acl", 0o644) }, map[string]string{
+			"2.0.11":     "",
+			"2.0.15":     "",
+			"2.0.16-rc1": "warning world-readable\n",
+			"2.0.21":     "warning world-readable\n",
+			"2.1.2":      "warning world-readable\n",
+			"":           "warning world-readable\n",
+		}},
+	}
+	version := installed(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMaterial(t)
+			tt.change(t, m)
+			f := parse(t, "listener 8883\n"+goodConf)
+			for v, want := range tt.want {
+				env := mosquittoconf.Environment{Dir: m.dir, Version: v}
+				if got := verdicts(f.CheckFiles(env)); got != want {
+					t.Errorf("version %q: got %q, want %q", v, got, want)
+				}
+			}
+			got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: version}))
+			b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Conf: goodConf})
+			if (err != nil) != strings.Contains(got, "fatal") {
+				t.Fatalf("got %q; the broker: %v", got, err)
+			}
+			if err != nil {
+				return
+			}
+			defer b.Close()
+			if warns := strings.Contains(b.Log(), "world readable"); warns != strings.Contains(got, "world-readable") {
+				t.Errorf("got %q; the broker's log:\n%s", got, b.Log())
+			}
+		})
+	}
+}
+
+func TestCheckFilesDates(t *testing.T) {
+	m := newMaterial(t)
+	f := parse(t, "listener 8883\n"+goodConf)
+	env := mosquittoconf.Environment{Dir: m.dir, Version: "2.0.11", Now: time.Now().AddDate(1, 0, 0)}
+	want := "warning ca-expired\nfatal certificate-expired\nwarning crl-expired\n"
+	if got := verdicts(f.CheckFiles(env)); got != want {
+		t.Errorf("in a year: got %q, want %q", got, want)
+	}
+	env.Now = time.Now().AddDate(-1, 0, 0)
+	want = "fatal certificate-not-yet-valid\nwarning crl-unusable\n"
+	if got := verdicts(f.CheckFiles(env)); got != want {
+		t.Errorf("a year ago: got %q, want %q", got, want)
+	}
+}
+
+// A broker that has become another user reads nothing of a private folder.
+func TestCheckFilesAsAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can start a broker that becomes another user")
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	uid, gid := number(t, nobody.Uid), number(t, nobody.Gid)
+	m := newMaterial(t)
+	env := mosquittoconf.Environment{Dir: m.dir, Version: installed(t), UID: uid, GID: gid}
+	f := parse(t, "listener 8883\n"+goodConf)
+	o := mosquittotest.Options{Dir: m.dir, Conf: goodConf + "user nobody\n"}
+
+	check := func(when string, want int) {
+		t.Helper()
+		got := strings.Count(verdicts(f.CheckFiles(env)), "fatal file-unreadable")
+		if got != want {
+			t.Errorf("%s: got %d unreadable files, want %d: %v", when, got, want, f.CheckFiles(env))
+		}
+		if err := m.works(t, o); (err == nil) != (want == 0) {
+			t.Errorf("%s: the broker: %v", when, err)
+		}
+	}
+	check("private folder", 5)
+	for dir := m.dir; dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("private files", 5)
+	for _, name := range []string{"ca.crt", "mosquitto.crt", "ca.crl"} {
+		m.chmod(t, name, 0o644)
+	}
+	if err := os.Chown(m.path("mosquitto.key"), uid, 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(m.path("access.acl"), 0, gid); err != nil {
+		t.Fatal(err)
+	}
+	check("access file of the group, without the group's right", 1)
+	m.chmod(t, "access.acl", 0o640)
+	check("all readable", 0)
+
+	// The owner's lack of a right is not made good by that of others.
+	m.chmod(t, "mosquitto.key", 0o044)
+	check("key that all but its owner can read", 1)
+	m.chmod(t, "mosquitto.key", 0o400)
+	if err := os.Chown(m.path("access.acl"), 0, 12345); err != nil {
+		t.Fatal(err)
+	}
+	env.Groups = []int{7, 12345}
+	if got := verdicts(f.CheckFiles(env)); strings.Contains(got, "fatal") {
+		t.Errorf("file of another group of the user: got %q", got)
+	}
+	env.Version = "2.0.21"
+	if got := verdicts(f.CheckFiles(env)); got != "warning owner\n" {
+		t.Errorf("file of another owner: got %q", got)
+	}
+}
+
+func number(t *testing.T, s string) int {
+	t.Helper()
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// What the standard library cannot read may still be good for OpenSSL.
+func TestCheckFilesDoesNotCondemnTheUnknown(t *testing.T) {
+	m := newMaterial(t)
+	der := bytes.Clone(m.server.cert.Raw)
+	prime256v1 := []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07}
+	if !bytes.Contains(der, prime256v1) {
+		t.Fatal("the certificate names no curve")
+	}
+	der = bytes.Replace(der, prime256v1, []byte{0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x06}, 1)
+	if _, err := x509.ParseCertificate(der); err == nil {
+		t.Fatal("the standard library reads the certificate")
+	}
+	m.write(t, "mosquitto.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	m.write(t, "mosquitto.key", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte{0x30, 0x00}}))
+	f := parse(t, "listener 8883\n"+goodConf)
+	got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: "2.0.11"}))
+	if want := "warning not-checked\nwarning not-checked\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestCheckFilesLeavesOtherListenersAlone(t *testing.T) {
+	f := parse(t, "listener 1883 127.0.0.1\nallow_anonymous true\n")
+	if got := f.CheckFiles(mosquittoconf.Environment{}); len(got) > 0 {
+		t.Errorf("plain listener: got %v", got)
+	}
+	if got := new(mosquittoconf.File).CheckFiles(mosquittoconf.Environment{}); len(got) > 0 {
+		t.Errorf("zero file: got %v", got)
+	}
+}
+
+// dojot's own configuration works with relative paths and a default listener.
+func TestCheckFilesOfDojot(t *testing.T) {
+	m := newMaterial(t)
+	f := parseFile(t, "dojot.conf")
+	if got := f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: "2.0.11"}); len(got) > 0 {
+		t.Errorf("got %v", got)
+	}
+	if err := os.Remove(m.path("ca.crl")); err != nil {
+		t.Fatal(err)
+	}
+	got := f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: "2.0.11"})
+	if len(got) != 1 || got[0].Line != 9 || got[0].ID != "file-missing" {
+		t.Fatalf("got %v", got)
+	}
+	want := "mosquitto.conf:9: fatal: crlfile " + m.path("ca.crl") + " does not exist; put the file there or correct the path"
+	if got[0].String() != want {
+		t.Errorf("got %q, want %q", got[0], want)
+	}
+}

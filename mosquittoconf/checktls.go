@@ -1,0 +1,286 @@
+package mosquittoconf
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/crl"
+)
+
+// listener checks the material of a TLS listener.
+func (c *checker) listener(l *ListenerSection) {
+	certfile, hasCert := l.directive("certfile")
+	keyfile, hasKey := l.directive("keyfile")
+	cafile, hasCA := l.directive("cafile")
+	capath, hasPath := l.directive("capath")
+	crlfile, hasCRL := l.directive("crlfile")
+	if !hasCert || !hasKey {
+		for _, d := range []Directive{certfile, keyfile, cafile, capath, crlfile} {
+			if d.Key != "" {
+				c.fatal(d, "tls-incomplete",
+					fmt.Sprintf("the listener has %s but not both of certfile and keyfile: up to 2.0.20 it speaks plain MQTT, later brokers refuse most of this", d.Key),
+					"set certfile and keyfile, or remove the other TLS options")
+				return
+			}
+		}
+		return
+	}
+
+	require := false
+	if d, ok := l.directive("require_certificate"); ok && isTrue(d.Value) {
+		require = true
+		if !hasCA && !hasPath {
+			c.fatal(d, "ca-unset", "clients must have certificates, but there is no CA to check them: every client is refused", "set cafile")
+		}
+	}
+
+	var cas []*x509.Certificate
+	if hasCA {
+		cas = c.cas(cafile, require)
+	}
+	if hasPath {
+		if info, err := os.Stat(c.path(capath)); require && !hasCA && (err != nil || !info.IsDir()) {
+			c.fatal(capath, "file-missing", fmt.Sprintf("capath %s is no folder: every client is refused", c.path(capath)), "correct the path")
+		}
+	}
+	chain := c.certificate(certfile, cas)
+	if _, engine := l.directive("tls_engine"); engine {
+		c.warn(keyfile, "not-checked", "keyfile is for a tls_engine", "start a broker to see")
+	} else {
+		c.key(keyfile, chain)
+	}
+	if hasCRL {
+		if !require {
+			cas = nil // the lists are loaded, and never asked
+		}
+		c.lists(crlfile, cas)
+	}
+}
+
+// directive returns the one that counts, the last.
+func (l *ListenerSection) directive(key string) (Directive, bool) {
+	for _, d := range slices.Backward(l.Directives) {
+		if d.Key == key {
+			return d, true
+		}
+	}
+	return Directive{}, false
+}
+
+func isTrue(value string) bool { return value == "true" || value == "1" }
+
+// certificates returns the certificates of a file, in its order. It reports what does not
+// parse; what Go does not read but OpenSSL may is a warning.
+func (c *checker) certificates(d Directive) ([]*x509.Certificate, bool) {
+	data, ok := c.read(d)
+	if !ok {
+		return nil, false
+	}
+	invalid := func(err error) {
+		c.fatal(d, d.Key+"-invalid", fmt.Sprintf("%s %s: %v", d.Key, c.path(d), err), "replace it by PEM certificates")
+	}
+	blocks, err := pemBlocks(data)
+	if err != nil {
+		invalid(err)
+		return nil, false
+	}
+	var certs []*x509.Certificate
+	found := false
+	for _, b := range blocks {
+		if !slices.Contains(certificateLabels, b.Type) {
+			continue
+		}
+		found = true
+		cert, err := parseCertificate(b)
+		switch {
+		case err == nil:
+			certs = append(certs, cert)
+		case isSequence(b.Bytes):
+			c.warn(d, "not-checked", fmt.Sprintf("%s %s: %v", d.Key, c.path(d), err), "look at it with openssl x509 -text")
+			if len(certs) == 0 && d.Key == "certfile" {
+				return nil, false // what follows is not the broker's own
+			}
+		default:
+			invalid(fmt.Errorf("certificate: %w", err))
+			return nil, false
+		}
+	}
+	if !found {
+		invalid(errors.New("no PEM certificate in it"))
+		return nil, false
+	}
+	return certs, len(certs) > 0
+}
+
+// cas returns the CAs of a cafile.
+func (c *checker) cas(d Directive, require bool) []*x509.Certificate {
+	certs, ok := c.certificates(d)
+	if !ok {
+		return nil
+	}
+	certs = slices.DeleteFunc(certs, func(cert *x509.Certificate) bool { return !isCA(cert) })
+	if len(certs) == 0 && require {
+		c.fatal(d, "ca-none", fmt.Sprintf("cafile %s holds no certificate of a CA: every client is refused", c.path(d)),
+			"put the certificate of the CA there, not one that it has issued")
+	}
+	for _, ca := range certs {
+		if c.env.Now.After(ca.NotAfter) {
+			c.warn(d, "ca-expired", fmt.Sprintf("CA %q in %s expired at %s: its clients are refused", ca.Subject, c.path(d), show(ca.NotAfter)),
+				"replace it by the CA's current certificate")
+		}
+	}
+	return certs
+}
+
+// isCA takes version 1 certificates as OpenSSL does: CAs if they are
+// self-issued.
+func isCA(cert *x509.Certificate) bool {
+	return cert.IsCA || cert.Version == 1 && bytes.Equal(cert.RawSubject, cert.RawIssuer)
+}
+
+// certificate checks the broker's certificate and returns its chain, the
+// broker's own first.
+func (c *checker) certificate(d Directive, cas []*x509.Certificate) []*x509.Certificate {
+	chain, ok := c.certificates(d)
+	if !ok {
+		return nil
+	}
+	leaf, path, now := chain[0], c.path(d), c.env.Now
+	switch {
+	case now.After(leaf.NotAfter):
+		c.fatal(d, "certificate-expired", fmt.Sprintf("the certificate in %s expired at %s: clients refuse the broker", path, show(leaf.NotAfter)), "renew it")
+	case now.Before(leaf.NotBefore):
+		c.fatal(d, "certificate-not-yet-valid", fmt.Sprintf("the certificate in %s is valid from %s: clients refuse the broker", path, show(leaf.NotBefore)), "check the clocks of this machine and of the CA")
+	}
+	if !forServers(leaf) {
+		c.fatal(d, "certificate-not-for-servers", fmt.Sprintf("the extended key usage of the certificate in %s lacks serverAuth: clients refuse the broker", path), "have it issued with serverAuth, or without extended key usage")
+	}
+	if len(cas) == 0 || now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
+		return chain
+	}
+	// The broker completes its chain from cafile, and some clients trust
+	// an intermediate CA alone.
+	options := x509.VerifyOptions{
+		Roots:         x509.NewCertPool(),
+		Intermediates: x509.NewCertPool(),
+		CurrentTime:   now,
+		KeyUsages:     []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
+	}
+	for _, ca := range cas {
+		options.Roots.AddCert(ca)
+	}
+	for _, cert := range chain[1:] {
+		options.Intermediates.AddCert(cert)
+	}
+	if _, err := leaf.Verify(options); err != nil {
+		c.warn(d, "chain-unverified", fmt.Sprintf("the certificate in %s is not of a CA in cafile: %v", path, err),
+			"check that the clients trust its CA, and that certfile holds the intermediate CAs")
+	}
+	return chain
+}
+
+func forServers(cert *x509.Certificate) bool {
+	if len(cert.ExtKeyUsage) == 0 && len(cert.UnknownExtKeyUsage) == 0 {
+		return true
+	}
+	return slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) ||
+		slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny)
+}
+
+// key checks the broker's private key against its certificate.
+func (c *checker) key(d Directive, chain []*x509.Certificate) {
+	data, ok := c.read(d)
+	if !ok {
+		return
+	}
+	path := c.path(d)
+	if info, err := os.Stat(path); err == nil && info.Mode()&0o004 != 0 {
+		c.warn(d, "key-exposed", fmt.Sprintf("everybody on this machine may read the private key %s (mode %#o)", path, info.Mode().Perm()), "chmod o= "+path)
+	}
+	key, err := parseKey(data)
+	var notRead *unreadKeyError
+	switch {
+	case errors.Is(err, errEncrypted):
+		c.fatal(d, "key-encrypted", fmt.Sprintf("keyfile %s: %v: the broker would ask for its password at a terminal", path, err), "store it without a password, with mode 0600")
+	case errors.As(err, &notRead):
+		c.warn(d, "not-checked", fmt.Sprintf("keyfile %s: %v", path, err), "look at it with openssl pkey -text -noout")
+	case err != nil:
+		c.fatal(d, "keyfile-invalid", fmt.Sprintf("keyfile %s: %v", path, err), "replace it by a PEM private key")
+	case len(chain) > 0 && !samePublicKey(key.Public(), chain[0].PublicKey):
+		c.fatal(d, "key-mismatch", fmt.Sprintf("the private key %s is not that of the certificate: every handshake fails", path),
+			"use the key with which the certificate was requested, or request a new one")
+	}
+}
+
+func samePublicKey(a, b crypto.PublicKey) bool {
+	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(b)
+}
+
+// lists checks a crlfile; cas are the CAs whose lists it needs.
+func (c *checker) lists(d Directive, cas []*x509.Certificate) {
+	data, ok := c.read(d)
+	if !ok {
+		return
+	}
+	path := c.path(d)
+	lists, err := crl.ParseAll(data)
+	if err != nil {
+		c.fatal(d, "crlfile-invalid",
+			fmt.Sprintf("crlfile %s: %v: a broker that reloads it checks no revocation (2.0) or ends (2.1)", path, err),
+			"replace it by the CAs' lists, in PEM")
+		return
+	}
+	foreign := len(cas) > 0
+	for _, list := range lists {
+		foreign = foreign && !slices.ContainsFunc(cas, func(ca *x509.Certificate) bool {
+			return bytes.Equal(ca.RawSubject, list.RawIssuer)
+		})
+	}
+	if foreign {
+		c.fatal(d, "crl-foreign", fmt.Sprintf("crlfile %s holds no list of a CA in cafile: every client is refused", path), "add the CAs' lists")
+		return
+	}
+	for _, ca := range cas {
+		switch err := bestList(lists, ca, c.env.Now); {
+		case err == nil:
+		case errors.Is(err, errNoList):
+			c.warn(d, "crl-missing", fmt.Sprintf("crlfile %s holds no list of CA %q: every client of that CA is refused", path, ca.Subject),
+				"add the CA's list, unless it issues no client certificates")
+		case errors.Is(err, crl.ErrExpired):
+			c.warn(d, "crl-expired", fmt.Sprintf("crlfile %s, list of CA %q: %v: every client of that CA is refused", path, ca.Subject, err), "fetch the CA's current list")
+		default:
+			c.warn(d, "crl-unusable", fmt.Sprintf("crlfile %s, list of CA %q: %v: clients of that CA may be refused", path, ca.Subject, err), "fetch the CA's current list")
+		}
+	}
+}
+
+var errNoList = errors.New("no list of this CA")
+
+// bestList returns nil if one of the lists is good for ca: a bad one beside it
+// does no harm. Otherwise the error is that of the newest.
+func bestList(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) error {
+	var newest time.Time
+	best := errNoList
+	for _, list := range lists {
+		if !bytes.Equal(list.RawIssuer, ca.RawSubject) {
+			continue
+		}
+		err := crl.Verify(list, ca, now)
+		if err == nil {
+			return nil
+		}
+		if best == errNoList || list.ThisUpdate.After(newest) {
+			best, newest = err, list.ThisUpdate
+		}
+	}
+	return best
+}
+
+func show(t time.Time) string { return t.UTC().Format(time.RFC3339) }
