@@ -92,3 +92,25 @@ func FuzzParse(f *testing.F) {
 		check("RemoveUser")
 	})
 }
+
+func FuzzParseRule(f *testing.F) {
+	for _, s := range []string{"write /a/b", "read a  b", "readwrite #", "deny $SYS/+", "read", "read a\nb", "read \xff"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		r, err := acl.ParseRule(s)
+		if err != nil {
+			return
+		}
+		if again, err := acl.ParseRule(r.String()); again != r || err != nil {
+			t.Errorf("ParseRule(%q) = %v, %v, want %v", r.String(), again, err, r)
+		}
+		var file acl.File
+		if _, err := file.SetUser("u", r); err != nil {
+			t.Errorf("SetUser refuses %v: %v", r, err)
+		}
+		if got := slices.Collect(parse(t, text(t, &file)).Rules("u")); !slices.Equal(got, []acl.Rule{r}) {
+			t.Errorf("the file says %v, want %v", got, r)
+		}
+	})
+}

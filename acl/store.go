@@ -87,6 +87,9 @@ var ErrLocked = errors.New("acl: file is managed by another process")
 // Others may edit the file meanwhile: what they change before Apply reads the
 // file's date and size is kept, unless it doesn't parse, which makes Apply
 // fail until it does. A file that they remove is written again.
+//
+// Where the last rule is removed, the file is written without any: Mosquitto
+// 2.0 and 2.1 then deny everything. (Before 1.5.6 brokers allowed everything.)
 type Store struct {
 	path  string
 	opts  StoreOptions
@@ -163,8 +166,8 @@ func (s *Store) Apply(ctx context.Context, changes ...Change) error {
 	return err
 }
 
-// View calls f with the content of the file. F must neither change nor keep
-// it, and must not call methods of s. What it sees is on disk, but the broker
+// View calls f with the content of the file, which no write touches meanwhile.
+// F must neither change nor keep it, and must not call methods of s. What it sees is on disk, but the broker
 // may not have been told.
 func (s *Store) View(f func(*File)) {
 	s.mu.RLock()
