@@ -33,14 +33,17 @@ type FileOptions struct {
 	// and each must be allowed to sign lists.
 	CAs []*x509.Certificate
 
-	// Mode, UID and GID are for a file that does not exist yet; one that
-	// does keeps what it has. They must let the broker's user read it. Mode
-	// 0 is 0644, as lists are public; nil is this process's user or group.
-	Mode     fs.FileMode
-	UID, GID *int
+	// Mode and Owner are for a file that does not exist yet; one that does
+	// keeps what it has. They must let the broker's user read it. Mode 0 is
+	// 0644, as lists are public; nil is this process's user and group.
+	Mode  fs.FileMode
+	Owner *Owner
 
 	Now func() time.Time // nil: time.Now
 }
+
+// Owner is the numeric owner and group of a file.
+type Owner struct{ UID, GID int }
 
 // File is the crlfile of a broker, on disk. It is safe for concurrent use;
 // only one File in one process may install into a path.
@@ -227,27 +230,13 @@ func (f *File) write(byCA []*x509.RevocationList) error {
 	}
 	attr, err := durable.AttrOf(f.path)
 	if errors.Is(err, fs.ErrNotExist) {
-		attr, err = f.newAttr(), nil
+		attr, err = durable.Attr{Mode: f.o.Mode, Owner: (*durable.Owner)(f.o.Owner)}, nil
 	}
 	if err != nil {
 		return err
 	}
 	lists := slices.DeleteFunc(byCA, func(l *x509.RevocationList) bool { return l == nil })
 	return durable.WriteFile(f.path, EncodePEM(lists...), attr)
-}
-
-func (f *File) newAttr() durable.Attr {
-	attr := durable.Attr{Mode: f.o.Mode}
-	if f.o.UID != nil || f.o.GID != nil {
-		attr.Owner = &durable.Owner{UID: os.Getuid(), GID: os.Getgid()}
-		if f.o.UID != nil {
-			attr.Owner.UID = *f.o.UID
-		}
-		if f.o.GID != nil {
-			attr.Owner.GID = *f.o.GID
-		}
-	}
-	return attr
 }
 
 // Check reports what a broker that loads the file at time now would do with

@@ -196,7 +196,7 @@ func TestInstallKeepsAttributes(t *testing.T) {
 		want   fs.FileMode
 	}{
 		{"new", 0, crl.FileOptions{}, 0o644},
-		{"new, as asked", 0, crl.FileOptions{Mode: 0o640, UID: &uid, GID: &gid}, 0o640},
+		{"new, as asked", 0, crl.FileOptions{Mode: 0o640, Owner: &crl.Owner{UID: uid, GID: gid}}, 0o640},
 		{"existing", 0o664, crl.FileOptions{Mode: 0o640}, 0o664},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -146,11 +146,8 @@ func (m *manager) provision(ctx context.Context) error {
 	if m.chain, err = m.identity.Files.Chain(); err != nil {
 		return err
 	}
-	options := crl.FileOptions{CAs: m.chain[:1]}
-	if m.owner != nil {
-		options.UID, options.GID = &m.owner.UID, &m.owner.GID
-	}
-	if m.list, err = crl.OpenFile(m.path(crlName), options); err != nil {
+	m.list, err = crl.OpenFile(m.path(crlName), crl.FileOptions{CAs: m.chain[:1], Owner: (*crl.Owner)(m.owner)})
+	if err != nil {
 		return err
 	}
 	m.lists = &crl.Refresher{

@@ -1,0 +1,309 @@
+package examples_test
+
+import (
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/localca"
+	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
+	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// surroundings are what serve expects to find, each started when the test
+// says so.
+type surroundings struct {
+	t                         *testing.T
+	dir                       string // of the manager
+	listen, api, caAddr, port string
+	ca                        *ejbca.Client
+	kafka                     *dojoteventstest.Kafka
+}
+
+func newSurroundings(t *testing.T) *surroundings {
+	ports := freePorts(t, 4)
+	return &surroundings{
+		t: t, dir: t.TempDir(), port: ports[3],
+		listen: "127.0.0.1:" + ports[0], api: "127.0.0.1:" + ports[1], caAddr: "127.0.0.1:" + ports[2],
+		ca: &ejbca.Client{BaseURL: "http://127.0.0.1:" + ports[2]},
+	}
+}
+
+func (s *surroundings) startCA() {
+	s.t.Helper()
+	ca, err := localca.Open(s.t.TempDir(), localca.Options{KeySize: 2048})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", s.caAddr)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	server := &http.Server{Handler: ca}
+	go server.Serve(l)
+	s.t.Cleanup(func() {
+		server.Close()
+		ca.Close()
+	})
+}
+
+func (s *surroundings) startKafka() {
+	s.t.Helper()
+	port, err := strconv.Atoi(s.port)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.kafka, err = dojoteventstest.NewKafka(dojoteventstest.Options{Port: port, Tenants: []string{"admin"}}); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(s.kafka.Close)
+}
+
+// serve starts the manager with the original's variables.
+func (s *surroundings) serve(args ...string) *process {
+	s.t.Helper()
+	s.t.Setenv("MQTTREST_EJBCA_URL", "http://"+s.caAddr)
+	s.t.Setenv("MQTTREST_CA_NAME", "IOTmidCA")
+	s.t.Setenv("MQTTREST_KEY_LENGHT", "3072")
+	s.t.Setenv("MQTTREST_KAFKA_HOST", "127.0.0.1:"+s.port)
+	return start(s.t, s.dir, "manager", append([]string{"serve", "--listen", s.listen, "--api", s.api, "--dir", s.dir}, args...)...)
+}
+
+// asRoot keeps the broker root where the tests are: their folders are closed
+// to others.
+func asRoot() []string {
+	if os.Geteuid() == 0 {
+		return []string{"--broker-user", "root"}
+	}
+	return nil
+}
+
+func (s *surroundings) put(device string) (status int, answer string) {
+	s.t.Helper()
+	p := platform{t: s.t, api: strings.TrimPrefix(s.api, "127.0.0.1:")}
+	return p.call("PUT", "/v1/devices/admin/"+device, nil)
+}
+
+// device enrols a device and connects it.
+func (s *surroundings) device(name string) *mqttclient.Client {
+	s.t.Helper()
+	if err := s.ca.PutUser(s.t.Context(), &ejbca.User{Name: name, Password: "dojot"}); err != nil {
+		s.t.Fatal(err)
+	}
+	id := provision.Identity{CommonName: name, Files: provision.DeviceFiles(filepath.Join(s.dir, "certs"), name, "IOTmidCA")}
+	if _, err := id.Ensure(s.t.Context(), &ejbca.Issuer{Client: s.ca, User: name, Password: "dojot"}); err != nil {
+		s.t.Fatal(err)
+	}
+	config, err := provision.TLSConfig(id.Files)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	config.ServerName = "localhost"
+	client, err := mqttclient.Dial(s.t.Context(), mqttclient.Options{Addr: s.listen, TLS: config})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { client.Close() })
+	return client
+}
+
+// Serve starts before anything that it needs is there, and waits for each.
+func TestServeWaits(t *testing.T) {
+	s := newSurroundings(t)
+	manager := s.serve(append(broker(), asRoot()...)...)
+	manager.await(t, "waiting for the CA at http://"+s.caAddr)
+	s.startCA()
+	manager.await(t, "the broker is up")
+	manager.await(t, "kafka not reachable")
+	// Without Kafka, devices can be changed over HTTP.
+	if status, body := s.put("24f6"); status != 200 {
+		t.Errorf("PUT without Kafka: %d %s", status, body)
+	}
+	client := s.device("24f6")
+	if err := client.Publish(t.Context(), "/admin/24f6/attrs", nil, 1, false); err != nil {
+		t.Error(err)
+	}
+	s.startKafka()
+	if err := s.kafka.Publish(t.Context(), dojoteventstest.RemoveEvent("admin", "24f6")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the removed device", func() error {
+		err := client.Publish(t.Context(), "/admin/24f6/attrs", nil, 1, false)
+		if !errors.Is(err, mqttclient.ErrNotAuthorized) {
+			return fmt.Errorf("got %v, want %v", err, mqttclient.ErrNotAuthorized)
+		}
+		return nil
+	})
+	// The misspelt variable counts.
+	config, err := provision.TLSConfig(provision.BrokerFiles(s.dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := config.GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bits := pair.PrivateKey.(*rsa.PrivateKey).N.BitLen(); bits != 3072 {
+		t.Errorf("the broker's key has %d bits, want 3072", bits)
+	}
+	manager.stop(t)
+	if conn, err := net.Dial("tcp", s.listen); err == nil {
+		conn.Close()
+		t.Error("a broker was left behind")
+	}
+}
+
+// A broker that somebody else runs is signalled by its PID file, and nobody
+// else is.
+func TestServeByPIDFile(t *testing.T) {
+	s := newSurroundings(t)
+	s.startCA()
+	s.startKafka()
+	binary, err := mosquitto.Find(t.Context(), os.Getenv("MOSQUITTO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pidFile := filepath.Join(s.dir, "mosquitto.pid")
+	manager := s.serve(append(asRoot(), "--pid-file", pidFile, "--broker-version", binary.Version)...)
+	manager.await(t, "waiting for the broker")
+
+	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
+	broker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := broker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		broker.Process.Kill()
+		broker.Wait()
+	}()
+	write := func(content string) {
+		t.Helper()
+		if err := os.WriteFile(pidFile, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The manager may find the broker up before it finds the file: it tells
+	// it at the next try.
+	write(strconv.Itoa(broker.Process.Pid) + "\n")
+	manager.await(t, "the broker is up")
+
+	eventually(t, "API", func() error {
+		conn, err := net.Dial("tcp", s.api)
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	if status, body := s.put("24f6"); status != 200 {
+		t.Fatalf("PUT: %d %s", status, body)
+	}
+	client := s.device("24f6")
+	if err := client.Publish(t.Context(), "/admin/24f6/attrs", nil, 1, false); err != nil {
+		t.Error(err)
+	}
+
+	for _, tc := range []struct{ content, words string }{
+		{strconv.Itoa(os.Getpid()), "not a mosquitto"},
+		{"rubbish", "not a process id"},
+		{"0", "not a process id"},
+		{"-1", "not a process id"},
+	} {
+		write(tc.content)
+		if status, body := s.put("a1b2" + tc.content[:1]); status != 503 || !strings.Contains(body, tc.words) {
+			t.Errorf("PID file %q: got %d %s, want 503 with %q", tc.content, status, body, tc.words)
+		}
+	}
+	// What was written but not told is told with the next change.
+	write(strconv.Itoa(broker.Process.Pid))
+	if status, body := s.put("24f6"); status != 200 {
+		t.Fatalf("PUT: %d %s", status, body)
+	}
+	late := s.device("a1b2r")
+	if err := late.Publish(t.Context(), "/admin/a1b2r/attrs", nil, 1, false); err != nil {
+		t.Error(err)
+	}
+	manager.stop(t)
+	if err := listening(s.listen); err != nil {
+		t.Errorf("the broker of somebody else was stopped: %v", err)
+	}
+}
+
+func listening(addr string) error {
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// Started as root, the broker becomes mosquitto, and can still read its files.
+func TestServeAsRoot(t *testing.T) {
+	account, err := user.Lookup("mosquitto")
+	if os.Geteuid() != 0 || err != nil {
+		t.Skip("needs root and a system user mosquitto, which Debian's package makes")
+	}
+	s := newSurroundings(t)
+	// The tests' own folders are closed to others.
+	if s.dir, err = os.MkdirTemp("", "mqtt-manager-"); err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(s.dir)
+	if err := os.Chmod(s.dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	s.startCA()
+	s.startKafka()
+	manager := s.serve(append(broker(), "--verbose")...)
+	manager.await(t, "serving")
+	if status, body := s.put("24f6"); status != 200 {
+		t.Fatalf("PUT: %d %s", status, body)
+	}
+	for _, name := range []string{"mosquitto.key", "mosquitto.crt", "ca.crt", "ca.crl", "access.acl"} {
+		info, err := os.Stat(filepath.Join(s.dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if uid := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Uid)); uid != account.Uid {
+			t.Errorf("%s belongs to user %s, want %s", name, uid, account.Uid)
+		}
+	}
+	if out := manager.output(); strings.Contains(out, "Future versions will refuse") {
+		t.Errorf("the broker warns of its files:\n%s", out)
+	}
+	manager.stop(t)
+}
+
+// A manager that is killed leaves no broker, and the next one goes on.
+func TestKilled(t *testing.T) {
+	p := newPlatform(t)
+	if status, body := p.call("PUT", "/v1/devices/admin/24f6", nil); status != 200 {
+		t.Fatalf("PUT: %d %s", status, body)
+	}
+	if err := p.manager.cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	<-p.manager.exited
+	eventually(t, "the broker", func() error {
+		if listening("127.0.0.1:"+p.listen) == nil {
+			return errors.New("is still there")
+		}
+		return nil
+	})
+	p.startManager()
+	p.awaitDevices("admin/24f6")
+	p.enrol("24f6")
+	p.mustPublish("24f6", "again")
+}
