@@ -3,6 +3,8 @@ package mosquittoconf_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
@@ -87,6 +89,19 @@ func TestCheckFiles(t *testing.T) {
 		{name: "SEC 1 key behind its parameters", change: func(t *testing.T, m *material) {
 			m.write(t, "mosquitto.key", append([]byte("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n"), m.server.keyPEM(t)...))
 		}},
+
+		{name: "RSA key in its own format", change: func(t *testing.T, m *material) {
+			key, err := rsa.GenerateKey(rand.Reader, 2048)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.serve(t, issueFor(t, named("mosquitto"), m.ca, key))
+			m.write(t, "mosquitto.key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}))
+		}},
+		{name: "trusted certificate", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crt", pem.EncodeToMemory(&pem.Block{Type: "TRUSTED CERTIFICATE", Bytes: append(bytes.Clone(m.ca.cert.Raw), 0x30, 0)}))
+		}},
+		{name: "key readable to a group", change: func(t *testing.T, m *material) { m.chmod(t, "mosquitto.key", 0o640) }},
 
 		{name: "cafile missing", conf: edit("ca.crt", "no.crt"), want: []string{"fatal file-missing"}},
 		{name: "cafile empty", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", nil) },
@@ -290,6 +305,7 @@ func TestCheckFilesByVersion(t *testing.T) {
 		{"world-readable", func(t *testing.T, m *material) { m.chmod(t, "access.acl", 0o644) }, map[string]string{
 			"2.0.11":     "",
 			"2.0.15":     "",
+			"2.0.11-rc1": "",
 			"2.0.16-rc1": "warning world-readable\n",
 			"2.0.21":     "warning world-readable\n",
 			"2.1.2":      "warning world-readable\n",
@@ -321,6 +337,14 @@ func TestCheckFilesByVersion(t *testing.T) {
 				t.Errorf("got %q; the broker's log:\n%s", got, b.Log())
 			}
 		})
+	}
+}
+
+func TestCheckFilesOfConfig(t *testing.T) {
+	m := newMaterial(t)
+	f := parse(t, render(t, m.full(t)))
+	if got := f.CheckFiles(mosquittoconf.Environment{Version: installed(t)}); len(got) > 0 {
+		t.Errorf("got %v", got)
 	}
 }
 

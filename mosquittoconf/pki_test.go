@@ -36,6 +36,12 @@ func issue(t *testing.T, template x509.Certificate, ca *identity) *identity {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return issueFor(t, template, ca, key)
+}
+
+// issueFor is issue for a key that there is already.
+func issueFor(t *testing.T, template x509.Certificate, ca *identity, key crypto.Signer) *identity {
+	t.Helper()
 	template.SerialNumber = big.NewInt(serials.Add(1))
 	if template.NotBefore.IsZero() {
 		template.NotBefore = time.Now().Add(-time.Hour)
