@@ -7,6 +7,8 @@ package groupcommit
 
 import (
 	"context"
+	"errors"
+	"slices"
 	"sync"
 )
 
@@ -103,19 +105,27 @@ func (g *Group[T]) lead(leader *call[T]) {
 		items[i] = c.item
 	}
 	ctx, stop := whileAny(leader.ctx, batch)
-	errs := g.run(ctx, items)
-	stop()
-
-	for i, c := range batch {
-		if errs != nil {
+	// Even if run panics, nobody may be left waiting: HTTP servers go on after
+	// a panic.
+	errs := slices.Repeat([]error{errPanicked}, len(batch))
+	defer func() {
+		stop()
+		for i, c := range batch {
 			c.err = errs[i]
+			close(c.done)
 		}
-		close(c.done)
+		g.mu.Lock()
+		g.passLead()
+		g.mu.Unlock()
+	}()
+	if got := g.run(ctx, items); got != nil {
+		errs = got
+	} else {
+		clear(errs)
 	}
-	g.mu.Lock()
-	g.passLead()
-	g.mu.Unlock()
 }
+
+var errPanicked = errors.New("the run that served this call panicked")
 
 // whileAny returns a context that ends when the contexts of all calls have,
 // so that one caller's impatience is not another's failure.

@@ -134,3 +134,31 @@ func TestCancellation(t *testing.T) {
 		}
 	})
 }
+
+func TestAPanicLeavesNobodyWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		g := groupcommit.New(func(_ context.Context, items []string) []error {
+			<-release
+			if items[0] != "good" {
+				panic(items[0])
+			}
+			return nil
+		})
+		var wg sync.WaitGroup
+		for _, item := range []string{"first", "second", "third"} {
+			wg.Go(func() {
+				defer func() { recover() }() // as net/http does
+				if err := g.Do(t.Context(), item); err == nil {
+					t.Errorf("%s: got no error from a run that panicked", item)
+				}
+			})
+			synctest.Wait()
+		}
+		close(release)
+		wg.Wait()
+		if err := g.Do(t.Context(), "good"); err != nil {
+			t.Errorf("after the panics: got %v", err)
+		}
+	})
+}
