@@ -1,0 +1,201 @@
+package ejbca_test
+
+import (
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/crl"
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
+)
+
+func TestIssuerSigns(t *testing.T) {
+	s, c := newServer(t)
+	issuer := &ejbca.Issuer{Client: c, User: "mosquitto", Register: true}
+	chain, err := issuer.Chain(t.Context())
+	if err != nil || len(chain) != 1 || !chain[0].Equal(s.Root()) {
+		t.Errorf("chain %v, %v", chain, err)
+	}
+	for _, csr := range requests() { // once and again, with a new key
+		certs, err := issuer.Sign(t.Context(), csr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(certs) != 1 || certs[0].Subject.CommonName != "mosquitto" || !certs[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }).Equal(csr.PublicKey) {
+			t.Errorf("got %d certificates, the first for %v", len(certs), certs[0].Subject)
+		}
+		if err := certs[0].CheckSignatureFrom(s.Root()); err != nil {
+			t.Error(err)
+		}
+	}
+	// Its random password is another each time.
+	var bodies []string
+	for _, r := range s.Requests() {
+		if r.Path == "/user" {
+			bodies = append(bodies, string(r.Body))
+		}
+	}
+	if len(bodies) != 2 || bodies[0] == bodies[1] {
+		t.Errorf("got the same password twice")
+	}
+}
+
+func TestIssuerWithoutRegister(t *testing.T) {
+	_, c := newServer(t)
+	issuer := &ejbca.Issuer{Client: c, User: "admin:5c6512", Password: "dojot"}
+	if _, err := issuer.Sign(t.Context(), requests()[0]); !errors.Is(err, ejbca.ErrNotFound) {
+		t.Errorf("before it is registered: got %v, want ErrNotFound", err)
+	}
+	if err := c.PutUser(t.Context(), &ejbca.User{Name: "admin:5c6512", Password: "dojot"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := issuer.Sign(t.Context(), requests()[0]); err != nil {
+		t.Error(err)
+	}
+	if _, err := issuer.Sign(t.Context(), requests()[0]); !errors.Is(err, ejbca.ErrGenerated) {
+		t.Errorf("again: got %v, want ErrGenerated", err)
+	}
+}
+
+// A CA that can't show its chain hasn't used the end entity up.
+func TestIssuerAsksForTheChainFirst(t *testing.T) {
+	s, c := newServer(t)
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodGet {
+			http.Error(w, "no", http.StatusInternalServerError)
+		}
+		return r.Method == http.MethodGet
+	})
+	issuer := &ejbca.Issuer{Client: c, User: "a", Register: true}
+	if _, err := issuer.Sign(t.Context(), requests()[0]); err == nil {
+		t.Error("no error")
+	}
+	for _, r := range s.Requests() {
+		if r.Method == http.MethodPost {
+			t.Errorf("asked for %s", r.Path)
+		}
+	}
+}
+
+func TestIssuerRefusesCertificateOfAnotherCA(t *testing.T) {
+	s, c := newServer(t)
+	other := ejbcatest.NewServer()
+	defer other.Close()
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPost {
+			other.ServeHTTP(w, r)
+			return true
+		}
+		return false
+	})
+	issuer := &ejbca.Issuer{Client: c, User: "a", Register: true}
+	if _, err := issuer.Sign(t.Context(), requests()[0]); err == nil || !strings.Contains(err.Error(), "isn't signed by CA") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestIssuerCRL(t *testing.T) {
+	s, c := newServer(t)
+	issuer := &ejbca.Issuer{Client: c, User: "a", Register: true, Now: s.Now}
+	get := func() *x509.RevocationList {
+		t.Helper()
+		list, err := issuer.CRL(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := crl.Verify(list, s.Root(), s.Now()); err != nil {
+			t.Error(err)
+		}
+		return list
+	}
+	first := get()
+	if again := get(); again.Number.Cmp(first.Number) != 0 {
+		t.Errorf("a fresh list %v was replaced by %v", first.Number, again.Number)
+	}
+
+	// A service that makes no list unless asked by PUT, as EJBCA.
+	var down atomic.Bool
+	stale := first
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method == http.MethodPut {
+			if down.Load() {
+				http.Error(w, "no", http.StatusInternalServerError)
+				return true
+			}
+			stale = nil
+		}
+		if r.Method == http.MethodGet && stale != nil {
+			io.WriteString(w, crlAnswer(stale))
+			return true
+		}
+		return false
+	})
+	s.Advance(15 * time.Hour)
+	if got := get(); got.Number.Cmp(first.Number) != 0 {
+		t.Errorf("with 9 h left got list %v, want %v", got.Number, first.Number)
+	}
+	s.Advance(2 * time.Hour)
+	down.Store(true)
+	if got := get(); got.Number.Cmp(first.Number) != 0 {
+		t.Errorf("with 7 h left and nothing better got list %v, want %v", got.Number, first.Number)
+	}
+	s.Advance(8 * time.Hour)
+	if got, err := issuer.CRL(t.Context()); err == nil {
+		t.Errorf("got list %v, which is over", got.Number)
+	}
+	down.Store(false)
+	if got := get(); got.Number.Cmp(first.Number) <= 0 {
+		t.Errorf("got list %v, want one after %v", got.Number, first.Number)
+	}
+
+	// After a revocation.
+	s.Intercept(nil)
+	certs, err := issuer.Sign(t.Context(), requests()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Revoke(t.Context(), s.Root(), certs[0].SerialNumber, crl.KeyCompromise); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := issuer.FreshCRL(t.Context())
+	if err != nil || len(fresh.RevokedCertificateEntries) != 1 {
+		t.Errorf("got %v, %v, want one entry", fresh, err)
+	}
+	puts := 0
+	for _, r := range s.Requests() {
+		if r.Method == http.MethodPut && r.Path == "/ca/IOTmidCA/crl" {
+			puts++
+		}
+	}
+	if puts == 0 {
+		t.Error("no list was asked for")
+	}
+}
+
+// EJBCA-REST answers 500 when a CRL was never made.
+func TestIssuerCRLWhenNoneWasMade(t *testing.T) {
+	s, c := newServer(t)
+	made := false
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		made = made || r.Method == http.MethodPut
+		if !made {
+			http.Error(w, "<h1>Internal Server Error</h1>", http.StatusInternalServerError)
+		}
+		return !made
+	})
+	if _, err := (&ejbca.Issuer{Client: c, User: "a"}).CRL(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+func crlAnswer(list *x509.RevocationList) string {
+	pem := strings.Split(strings.TrimSpace(string(crl.EncodePEM(list))), "\n")
+	return `{"CRL":"` + strings.Join(pem[1:len(pem)-1], "") + `"}`
+}

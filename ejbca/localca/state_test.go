@@ -1,0 +1,309 @@
+package localca_test
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/rsa"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/ejbca/localca"
+)
+
+func TestRestart(t *testing.T) {
+	clock := newClock()
+	dir := newDir(t)
+	open := func() (*service, func()) {
+		ca, err := localca.Open(dir, localca.Options{Now: clock.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		server := httptest.NewServer(ca)
+		return &service{t, ca, server.URL}, func() {
+			server.Close()
+			if err := ca.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	s, stop := open()
+	cert := s.enrol("a", keys()[0])
+	s.register("b")
+	s.must("DELETE", certPath(cert)+"?reason=KEYCOMPROMISE", "", nil)
+	before := s.crl(clock.Now())
+	root := s.ca.Certificate()
+	stop()
+
+	s, stop = open()
+	defer stop()
+	if !s.ca.Certificate().Equal(root) {
+		t.Error("the root changed")
+	}
+	after := s.crl(clock.Now())
+	if !bytes.Equal(before.Raw, after.Raw) {
+		t.Errorf("CRL %v became %v without need", before.Number, after.Number)
+	}
+	s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	if next := s.crl(clock.Now()); next.Number.Int64() != before.Number.Int64()+1 || serials(next) != serials(before) {
+		t.Errorf("got CRL %v with %q, want %v + 1 with %q", next.Number, serials(next), before.Number, serials(before))
+	}
+	if status, text := s.sign("a", newRequest(t, keys()[0], nil)); status != 400 || !strings.Contains(text, "GENERATED (40)") {
+		t.Errorf("a: got %d %s, want GENERATED", status, text)
+	}
+	if status, text := s.sign("b", newRequest(t, keys()[0], nil)); status != 400 || !strings.Contains(text, "same key") {
+		t.Errorf("b with a's key: got %d %s", status, text)
+	}
+	status, text := s.sign("b", newRequest(t, keys()[1], nil))
+	s.certificate(status, text)
+}
+
+func TestOneAtATime(t *testing.T) {
+	dir := newDir(t)
+	serve(t, dir, localca.Options{})
+	if _, err := localca.Open(dir, localca.Options{}); !errors.Is(err, localca.ErrInUse) || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v, want %v and the file", err, localca.ErrInUse)
+	}
+}
+
+func TestOpen(t *testing.T) {
+	parent := t.TempDir()
+	dir := filepath.Join(parent, "new", "ca")
+	var wg sync.WaitGroup
+	for range 2 { // of two that make it at the same time, one wins
+		wg.Go(func() {
+			ca, err := localca.Open(dir, localca.Options{Name: "Test CA", KeySize: 2048})
+			if err != nil {
+				if !errors.Is(err, localca.ErrInUse) {
+					t.Error(err)
+				}
+				return
+			}
+			if got := ca.Certificate().Subject.String(); got != "CN=Test CA,O=EJBCA IOT,C=SE" {
+				t.Errorf("subject %s", got)
+			}
+			if err := ca.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("folder holds %v, %v, want one file", entries, err)
+	}
+	for path, want := range map[string]os.FileMode{dir: 0o700 | os.ModeDir, filepath.Join(dir, "ca.db"): 0o600} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s has mode %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	// A restored backup that is open to all gets closed; the name stays.
+	if err := os.Chmod(filepath.Join(dir, "ca.db"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := serve(t, dir, localca.Options{})
+	if info, err := os.Stat(filepath.Join(dir, "ca.db")); err != nil || info.Mode() != 0o600 {
+		t.Errorf("mode %v, %v", info.Mode(), err)
+	}
+	var cas struct{ CAs []struct{ Name string } }
+	s.must("GET", "/ca", "", &cas)
+	if len(cas.CAs) != 1 || cas.CAs[0].Name != "Test CA" {
+		t.Errorf("got CAs %v", cas)
+	}
+	// Without a caName, a user is this CA's.
+	s.register("a")
+}
+
+func TestOpenFails(t *testing.T) {
+	garbage := t.TempDir()
+	if err := os.WriteFile(filepath.Join(garbage, "ca.db"), []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(garbage, "ca.db")
+	for _, tc := range []struct {
+		name, dir string
+		opts      localca.Options
+		want      string
+	}{
+		{"other name", newDir(t), localca.Options{Name: "PROTOCOL"}, `the CA is called "IOTmidCA", not "PROTOCOL"`},
+		{"bad name", t.TempDir(), localca.Options{Name: "a\nb"}, `name "a\nb"`},
+		{"small key", t.TempDir(), localca.Options{KeySize: 1024}, "key size 1024 (want 2048 to 8192)"},
+		{"short CRLs", t.TempDir(), localca.Options{CRLLifetime: time.Second}, "CRL lifetime 1s"},
+		{"damaged file", garbage, localca.Options{}, "opening " + file},
+		{"folder is a file", file, localca.Options{}, "not a directory"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			ca, err := localca.Open(tc.dir, tc.opts)
+			if err == nil {
+				ca.Close()
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+func TestPasswordsAreNotStored(t *testing.T) {
+	dir := newDir(t)
+	s := serve(t, dir, localca.Options{})
+	s.must("POST", "/user", `{"username":"a","password":"correct horse","clearPwd":true}`, nil)
+	data, err := os.ReadFile(filepath.Join(dir, "ca.db"))
+	if err != nil || !bytes.Contains(data, []byte(`"username":"a"`)) {
+		t.Fatalf("the user isn't in the file: %v", err)
+	}
+	if bytes.Contains(data, []byte("correct horse")) {
+		t.Error("the password is in the file")
+	}
+}
+
+func TestCRL(t *testing.T) {
+	clock := newClock()
+	s := serve(t, newDir(t), localca.Options{Now: clock.Now})
+	number := int64(0)
+	// check wants a list that is newer than the last by these many, with
+	// these serials and reasons.
+	check := func(what string, newer int64, want string) {
+		t.Helper()
+		list := s.crl(clock.Now())
+		if number == 0 {
+			number = list.Number.Int64() - newer
+		}
+		if got := list.Number.Int64() - number; got != newer {
+			t.Errorf("%s: %d new lists, want %d", what, got, newer)
+		}
+		number = list.Number.Int64()
+		if got := serials(list); got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+		if life := list.NextUpdate.Sub(list.ThisUpdate); life != 24*time.Hour {
+			t.Errorf("%s: list lives %v, want 24 h", what, life)
+		}
+	}
+	check("at the start", 0, "")
+	a, b := s.enrol("a", keys()[0]), s.enrol("b", keys()[1])
+	check("nothing happened", 0, "")
+	s.must("DELETE", certPath(a), "", nil)
+	aLine := fmt.Sprintf("%x:0", a.SerialNumber)
+	check("revoked", 1, aLine)
+	s.must("DELETE", certPath(b)+"?reason=CERTIFICATEHOLD", "", nil)
+	bLine := fmt.Sprintf("%x:6", b.SerialNumber)
+	list := s.crl(clock.Now())
+	if got := serials(list); !strings.Contains(got, aLine) || !strings.Contains(got, bLine) || len(got) != len(aLine)+1+len(bLine) {
+		t.Errorf("on hold: got %q, want %q and %q", got, aLine, bLine)
+	}
+	number++
+	s.must("DELETE", certPath(b)+"?reason=REMOVEFROMCRL", "", nil)
+	check("released", 1, aLine)
+	s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	check("asked for", 1, aLine)
+	clock.Advance(16 * time.Hour)
+	check("a third is left", 0, aLine)
+	clock.Advance(time.Second)
+	check("less than a third is left", 1, aLine)
+	clock.Advance(731 * 24 * time.Hour)
+	check("certificate expired", 1, aLine) // once more, RFC 5280 section 3.3
+	clock.Advance(17 * time.Hour)
+	check("expired and listed after", 1, "")
+	clock.Advance(-5 * time.Hour)
+	list = s.crl(clock.Now()) // verifies: a clock that was set back doesn't leave a list of the future
+	if list.Number.Int64() != number+1 {
+		t.Errorf("clock set back: number %v, want %d", list.Number, number+1)
+	}
+}
+
+func TestRevokedUser(t *testing.T) {
+	s := serve(t, newDir(t), localca.Options{})
+	first, second := s.enrol("a", keys()[0]), s.enrol("a", keys()[1])
+	s.must("DELETE", certPath(first)+"?reason=CERTIFICATEHOLD", "", nil)
+	s.must("DELETE", "/user/a?reason=CESSATIONOFOPERATION", "", nil)
+	got := serials(s.crl(time.Now()))
+	for _, cert := range []string{fmt.Sprintf("%x:5", first.SerialNumber), fmt.Sprintf("%x:5", second.SerialNumber)} {
+		if !strings.Contains(got, cert) {
+			t.Errorf("CRL has %q, want %q in it", got, cert)
+		}
+	}
+	var user struct{ User []struct{ Status int } }
+	s.must("GET", "/user/a", "", &user)
+	if len(user.User) != 1 || user.User[0].Status != 50 {
+		t.Errorf("got %v, want status 50", user)
+	}
+	// A user with a name that begins the same isn't touched by any of this.
+	s.enrol("ab", keys()[2])
+	s.must("DELETE", "/user/a?delete=true", "", nil)
+	s.must("GET", "/user/ab/find?valid=true", "", nil)
+}
+
+func TestClosed(t *testing.T) {
+	ca, err := localca.Open(newDir(t), localca.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ca.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	ca.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/ca/IOTmidCA/crl", nil))
+	if w.Code != http.StatusServiceUnavailable {
+		t.Errorf("got %d %s, want 503", w.Code, w.Body)
+	}
+}
+
+func TestConcurrency(t *testing.T) {
+	s := serve(t, newDir(t), localca.Options{})
+	const users = 6
+	deviceKeys := make([]*rsa.PrivateKey, users)
+	for i := range deviceKeys {
+		var err error
+		if deviceKeys[i], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var wg sync.WaitGroup
+	for i := range users {
+		wg.Go(func() {
+			name := fmt.Sprintf("admin:%x", i)
+			s.register(name)
+			// Of several requests at a time one is served.
+			csr := newRequest(t, deviceKeys[i], nil)
+			var served, wgServed = make(chan bool, 3), sync.WaitGroup{}
+			for range cap(served) {
+				wgServed.Go(func() {
+					status, _ := s.sign(name, csr)
+					served <- status == http.StatusOK
+				})
+			}
+			wgServed.Wait()
+			close(served)
+			n := 0
+			for ok := range served {
+				if ok {
+					n++
+				}
+			}
+			if n != 1 {
+				t.Errorf("%s got %d certificates, want 1", name, n)
+			}
+			if status, text := s.ask("DELETE", "/user/"+name, ""); status != http.StatusOK {
+				t.Errorf("revoking %s: %d %s", name, status, text)
+			}
+			// Who was told that it is done finds it in the list.
+			var found struct{ Certs []any }
+			s.must("GET", "/user/"+name+"/find?valid=false", "", &found)
+			if got := len(s.crl(time.Now()).RevokedCertificateEntries); got < 1 {
+				t.Errorf("%s is revoked, the CRL has %d entries", name, got)
+			}
+		})
+	}
+	wg.Wait()
+	if got := len(s.crl(time.Now()).RevokedCertificateEntries); got != users {
+		t.Errorf("the CRL has %d entries, want %d", got, users)
+	}
+}

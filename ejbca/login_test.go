@@ -1,0 +1,209 @@
+package ejbca_test
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
+)
+
+// newGateway is dojot from outside: login, and the CA behind it.
+func newGateway(t *testing.T) (url string, logins *atomic.Int32, gateway *ejbcatest.Gateway) {
+	t.Helper()
+	s, _ := newServer(t)
+	gateway = ejbcatest.NewGateway(s, ejbcatest.Account{Username: "admin", Password: "sesame"}, ejbcatest.Account{Username: "bob", Password: "b", Tenant: "acme"})
+	logins = new(atomic.Int32)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/auth" {
+			logins.Add(1)
+		}
+		gateway.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL, logins, gateway
+}
+
+func TestLogin(t *testing.T) {
+	url, _, _ := newGateway(t)
+	for _, tc := range []struct{ name, user, password, want string }{
+		{"right", "admin", "sesame", ""},
+		{"wrong password", "admin", "Sesame", `status 403 "AuthorizationError"`},
+		{"unknown user", "eve", "sesame", `status 401 "AuthenticationError"`},
+		{"no user", "", "sesame", `status 400 "missing username"`},
+		{"no password", "admin", "", `status 400 "missing password"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			login := &ejbca.Credentials{BaseURL: url + "/", Username: tc.user, Password: tc.password}
+			token, err := login.Login(t.Context())
+			if tc.want == "" {
+				if err != nil {
+					t.Fatal(err)
+				}
+				claims, err := ejbca.ParseToken(token)
+				if err != nil || claims.Username != tc.user || claims.Tenant != "admin" || claims.Expires.Sub(claims.Issued) != 420*time.Second {
+					t.Errorf("claims %+v, %v", claims, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tc.want) || strings.Contains(err.Error(), "esame") {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+			if denied := strings.HasPrefix(tc.want, "status 40") && !strings.HasPrefix(tc.want, "status 400"); errors.Is(err, ejbca.ErrDenied) != denied {
+				t.Errorf("%v is denied: %v, want %v", err, !denied, denied)
+			}
+		})
+	}
+}
+
+func TestTokenStaysFresh(t *testing.T) {
+	url, logins, gateway := newGateway(t)
+	var ahead atomic.Int64
+	gateway.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	login := &ejbca.Credentials{
+		BaseURL: url, Username: "bob", Password: "b",
+		// A device's clock that is a day behind doesn't matter.
+		Now: func() time.Time { return gateway.Now().Add(-24 * time.Hour) },
+	}
+	c := &ejbca.Client{BaseURL: url, Token: login.Token}
+	use := func(want int32) {
+		t.Helper()
+		if _, err := c.CAs(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got := logins.Load(); got != want {
+			t.Errorf("%d logins, want %d", got, want)
+		}
+	}
+	use(1)
+	use(1)
+	ahead.Add(int64(350 * time.Second))
+	use(1)
+	ahead.Add(int64(11 * time.Second)) // 59 s left of 420
+	use(2)
+	ahead.Add(int64(time.Hour))
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			if _, err := c.CAs(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	use(3)
+}
+
+func TestTokenErrors(t *testing.T) {
+	url, logins, _ := newGateway(t)
+	login := &ejbca.Credentials{BaseURL: url, Username: "admin", Password: "x"}
+	c := &ejbca.Client{BaseURL: url, Token: login.Token}
+	for want := int32(1); want <= 2; want++ { // a failed login isn't remembered
+		if _, err := c.CAs(t.Context()); !errors.Is(err, ejbca.ErrDenied) || logins.Load() != want {
+			t.Errorf("got %v after %d logins, want ErrDenied after %d", err, logins.Load(), want)
+		}
+	}
+	// Without a token, the gateway denies.
+	c.Token = nil
+	if _, err := c.CAs(t.Context()); !errors.Is(err, ejbca.ErrDenied) || !strings.Contains(err.Error(), "Unauthorized") {
+		t.Errorf("got %v, want ErrDenied", err)
+	}
+}
+
+// One that waits for another's login can give up, and takes over when the
+// other gives up.
+func TestTokenWaits(t *testing.T) {
+	arrived, release := make(chan struct{}, 2), make(chan struct{})
+	token := "x." + base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"exp":%d}`, time.Now().Add(time.Hour).Unix())) + ".x"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		select {
+		case <-release:
+		case <-r.Context().Done():
+			return
+		}
+		io.WriteString(w, `{"jwt":"`+token+`"}`)
+	}))
+	defer server.Close()
+	login := &ejbca.Credentials{BaseURL: server.URL, Username: "a", Password: "b"}
+	ask := func(ctx context.Context) <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := login.Token(ctx)
+			done <- err
+		}()
+		return done
+	}
+	firstCtx, giveUp := context.WithCancel(t.Context())
+	first := ask(firstCtx)
+	<-arrived
+	second := ask(t.Context())
+	impatient, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := <-ask(impatient); !errors.Is(err, context.Canceled) {
+		t.Errorf("impatient: got %v", err)
+	}
+	giveUp()
+	if err := <-first; !errors.Is(err, context.Canceled) {
+		t.Errorf("first: got %v", err)
+	}
+	<-arrived
+	close(release)
+	if err := <-second; err != nil {
+		t.Errorf("second: got %v", err)
+	}
+}
+
+func TestParseToken(t *testing.T) {
+	claims := func(s string) string { return "h." + base64.RawURLEncoding.EncodeToString([]byte(s)) + ".secret" }
+	for _, tc := range []struct {
+		name, token string
+		want        ejbca.Claims
+		err         string
+	}{
+		{"dojot's", claims(`{"iss":"x","iat":1500000000,"exp":1500000420,"profile":"admin","groups":[1],"userid":1,"jti":"y","service":"acme","username":"bob"}`),
+			ejbca.Claims{Username: "bob", Tenant: "acme", Issued: time.Unix(1500000000, 0), Expires: time.Unix(1500000420, 0)}, ""},
+		{"fraction", claims(`{"exp":1500000420.5}`), ejbca.Claims{Expires: time.Unix(1500000420, 0)}, ""},
+		{"never ends", claims(`{}`), ejbca.Claims{}, ""},
+		{"beyond time", claims(`{"exp":1e300}`), ejbca.Claims{}, ""},
+		{"two parts", "a.secret", ejbca.Claims{}, "2 parts"},
+		{"empty", "", ejbca.Claims{}, "1 parts"},
+		{"not base64", "a.secret!.b", ejbca.Claims{}, "base64"},
+		{"not JSON", claims("secret"), ejbca.Claims{}, "claims"},
+		{"not an object", claims(`["secret"]`), ejbca.Claims{}, "claims"},
+		{"wrong type", claims(`{"service":["secret"]}`), ejbca.Claims{}, "claims"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			got, err := ejbca.ParseToken(tc.token)
+			if tc.err != "" {
+				if err == nil || !strings.Contains(err.Error(), tc.err) || strings.Contains(err.Error(), "secret") {
+					t.Errorf("got %v, want %s", err, tc.err)
+				}
+				return
+			}
+			if err != nil || got != tc.want {
+				t.Errorf("got %+v, %v, want %+v", got, err, tc.want)
+			}
+		})
+	}
+}
+
+func FuzzParseToken(f *testing.F) {
+	f.Add("a.e30.b")
+	f.Add("a." + base64.RawURLEncoding.EncodeToString([]byte(`{"exp":1e18,"iat":"x"}`)) + ".b")
+	f.Fuzz(func(t *testing.T, token string) {
+		if _, err := ejbca.ParseToken(token); err != nil && !strings.HasPrefix(err.Error(), "ejbca: ") {
+			t.Error(err)
+		}
+	})
+}
