@@ -1,0 +1,435 @@
+package dojotkafka_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dojot/mqtt-manager-go/dojotevents"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
+)
+
+func TestOrder(t *testing.T) {
+	f := newFixture(t)
+	const partitions, each = 3, 500
+	topic := dojotevents.Topic(f.tenant + "-wide")
+	f.createTopic(topic, partitions)
+	for p := range int32(partitions) {
+		var values []string
+		for _, id := range numbered(each) {
+			values = append(values, value(t, dojoteventstest.CreateEvent(f.tenant+"-wide", id)))
+		}
+		f.publish(topic, p, values...)
+	}
+	c := f.consumer()
+	c.Topics = []string{"^" + f.tenant + "-wide"}
+	in := newInbox(t)
+	r := start(t, c, in.handle)
+	next := make(map[int32]int64)
+	for _, record := range in.take(partitions * each) {
+		if record.Offset != next[record.Partition] || record.Event.DeviceID != fmt.Sprintf("%06x", record.Offset) {
+			t.Fatalf("got %v (%v), want offset %d of that partition", record.Position, record.Event, next[record.Partition])
+		}
+		next[record.Partition]++
+		if record.Timestamp.IsZero() || len(record.Value) == 0 || record.Topic != topic {
+			t.Fatalf("record without topic, time or value: %v", record)
+		}
+	}
+	r.stop()
+	in.empty()
+	for p := range int32(partitions) {
+		if got := f.committed(topic, p); got != each {
+			t.Errorf("committed offset of partition %d = %d, want %d", p, got, each)
+		}
+	}
+	if n := len(in.batches); n >= partitions*each/10 {
+		t.Errorf("%d records came in %d batches, want far fewer", partitions*each, n)
+	}
+}
+
+func TestStatsAndLag(t *testing.T) {
+	f := newFixture(t)
+	f.publishIDs("a1", "a2")
+	f.publish(f.topic, 0, "poison")
+	entered, release := make(chan int, 10), make(chan struct{})
+	r := start(t, f.consumer(), func(_ context.Context, batch []dojotkafka.Record) error {
+		entered <- len(batch)
+		<-release
+		return nil
+	})
+	if n := <-entered; n != 2 {
+		t.Fatalf("first batch has %d records, want 2", n)
+	}
+	if diff := cmp.Diff(dojotkafka.Stats{Consumed: 3, Lag: 3}, r.consumer.Stats()); diff != "" {
+		t.Errorf("while the handler runs (-want +got):\n%s", diff)
+	}
+	if got := f.committed(f.topic, 0); got != -1 {
+		t.Errorf("committed offset while the handler runs = %d, want none", got)
+	}
+	close(release)
+	want := dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1}
+	eventually(t, "batch counted", func() bool { return r.consumer.Stats() == want })
+	eventually(t, "batch committed", func() bool { return f.committed(f.topic, 0) == 3 })
+}
+
+// A consumer that ends while its handler fails has committed nothing of that
+// batch; the next one gets it.
+func TestRestartRedelivers(t *testing.T) {
+	f := newFixture(t)
+	f.publishIDs("a1", "a2")
+	in := newInbox(t)
+	r := start(t, f.consumer(), in.handle)
+	wantIDs(t, in.take(2), "a1", "a2")
+	r.stop()
+
+	failed := make(chan struct{}, 100)
+	r = start(t, f.consumer(), func(ctx context.Context, batch []dojotkafka.Record) error {
+		failed <- struct{}{}
+		return errors.New("disk full")
+	})
+	f.publishIDs("b1", "b2")
+	<-failed
+	r.stop()
+	if got := f.committed(f.topic, 0); got != 2 {
+		t.Errorf("committed offset after a failing handler = %d, want 2", got)
+	}
+
+	in = newInbox(t)
+	r = start(t, f.consumer(), in.handle)
+	wantIDs(t, in.take(2), "b1", "b2")
+	r.stop()
+	in.empty()
+	if got := f.committed(f.topic, 0); got != 4 {
+		t.Errorf("committed offset at the end = %d, want 4", got)
+	}
+}
+
+// What a handler did after the consumer was told to end is committed.
+func TestStopCommits(t *testing.T) {
+	f := newFixture(t)
+	f.publishIDs("a1")
+	entered := make(chan struct{})
+	r := start(t, f.consumer(), func(ctx context.Context, batch []dojotkafka.Record) error {
+		close(entered)
+		<-ctx.Done() // the end of Run comes while we work
+		return nil
+	})
+	<-entered
+	r.stop()
+	if got := f.committed(f.topic, 0); got != 1 {
+		t.Errorf("committed offset = %d, want 1", got)
+	}
+	group, err := f.admin.DescribeGroups(f.context(), f.group)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(group[f.group].Members); n != 0 {
+		t.Errorf("group has %d members after the end, want none", n)
+	}
+}
+
+func TestPoison(t *testing.T) {
+	const secret = "c2VjcmV0"
+	f := newFixture(t)
+	f.publish(f.topic, 0,
+		value(t, dojoteventstest.CreateEvent(f.tenant, "a1")),
+		`{"event":"create","data":{"id":"x","k":"`+secret+`"}`,
+		value(t, dojoteventstest.CreateEvent(f.tenant, "a2")),
+		`{"event":"update","data":{"k":"`+secret+`"},"meta":{"service":"`+f.tenant+`"}}`,
+		``,
+		value(t, dojoteventstest.RemoveEvent("another", "a1")),
+		`{"event":"news"}`,
+		value(t, dojoteventstest.CreateEvent(f.tenant, "a3")),
+	)
+	type aside struct {
+		offset int64
+		field  string
+		reason error
+	}
+	tests := []aside{
+		{1, "", dojotevents.ErrSyntax},
+		{3, "data.id", dojotevents.ErrMissing},
+		{4, "", dojotevents.ErrSyntax},
+		{5, "", dojotkafka.ErrTenant},
+	}
+
+	t.Run("given to SetAside", func(t *testing.T) {
+		var mu sync.Mutex
+		var got []dojotkafka.Record
+		var reasons []error
+		c := f.consumer()
+		c.Group += "-1"
+		c.SetAside = func(ctx context.Context, r dojotkafka.Record, reason error) {
+			mu.Lock()
+			defer mu.Unlock()
+			got, reasons = append(got, r), append(reasons, reason)
+		}
+		in := newInbox(t)
+		r := start(t, c, in.handle)
+		wantIDs(t, in.take(4), "a1", "a2", "", "a3")
+		r.stop()
+		in.empty()
+		if len(got) != len(tests) {
+			t.Fatalf("set aside: %v, want %d records", got, len(tests))
+		}
+		for i, want := range tests {
+			if got[i].Offset != want.offset || !errors.Is(reasons[i], want.reason) {
+				t.Errorf("set aside %v for %v, want offset %d for %v", got[i], reasons[i], want.offset, want.reason)
+			}
+			if de := (*dojotevents.DecodeError)(nil); want.field != "" && (!errors.As(reasons[i], &de) || de.Field != want.field) {
+				t.Errorf("set aside for %v, want field %s", reasons[i], want.field)
+			}
+		}
+		if !strings.Contains(string(got[0].Value), secret) {
+			t.Errorf("set aside without its value: %q", got[0].Value)
+		}
+		if want := (dojotkafka.Stats{Consumed: 8, Applied: 4, SetAside: 4}); c.Stats() != want {
+			t.Errorf("stats = %+v, want %+v", c.Stats(), want)
+		}
+	})
+
+	t.Run("logged", func(t *testing.T) {
+		var log logged
+		c := f.consumer()
+		c.Group += "-2"
+		c.Logger = log.logger()
+		in := newInbox(t)
+		r := start(t, c, in.handle)
+		in.take(4)
+		r.stop()
+		for _, want := range tests {
+			if position := fmt.Sprintf("record=%s:0:%d reason=", f.topic, want.offset); strings.Count(log.String(), position) != 1 {
+				t.Errorf("log doesn't have one line with %s:\n%s", position, &log)
+			}
+		}
+		if strings.Contains(log.String(), secret) || strings.Contains(log.String(), "another") {
+			t.Errorf("log shows what events say:\n%s", &log)
+		}
+	})
+}
+
+// The topic that all tenants once shared belongs to none of them.
+func TestSharedTopic(t *testing.T) {
+	f := newFixture(t)
+	shared := f.tenant + "-" + dojotevents.Subject
+	f.createTopic(shared, 1)
+	f.publish(shared, 0, value(t, dojoteventstest.CreateEvent("one", "a1")), value(t, dojoteventstest.CreateEvent("two", "a1")))
+	c := f.consumer()
+	c.Topics = []string{"^" + shared + "$"}
+	in := newInbox(t)
+	start(t, c, in.handle)
+	var tenants []string
+	for _, r := range in.take(2) {
+		tenants = append(tenants, r.Event.Tenant)
+	}
+	if want := []string{"one", "two"}; !slices.Equal(tenants, want) {
+		t.Errorf("tenants = %v, want %v", tenants, want)
+	}
+}
+
+func TestRecordError(t *testing.T) {
+	refuse := errors.New("device id holds a line break")
+	tests := []struct {
+		name string
+		err  func(batch []dojotkafka.Record) error
+		want []int64 // offsets set aside
+	}{
+		{"one", func(b []dojotkafka.Record) error {
+			return &dojotkafka.RecordError{Position: b[1].Position, Err: refuse}
+		}, []int64{1}},
+		{"joined", func(b []dojotkafka.Record) error {
+			return errors.Join(&dojotkafka.RecordError{Position: b[2].Position, Err: refuse}, &dojotkafka.RecordError{Position: b[0].Position, Err: refuse})
+		}, []int64{0, 2}},
+		{"the same twice, and wrapped", func(b []dojotkafka.Record) error {
+			e := &dojotkafka.RecordError{Position: b[0].Position, Err: refuse}
+			return fmt.Errorf("applying: %w", errors.Join(e, errors.Join(e)))
+		}, []int64{0}},
+		{"all", func(b []dojotkafka.Record) error {
+			var errs []error
+			for _, r := range b {
+				errs = append(errs, &dojotkafka.RecordError{Position: r.Position, Err: refuse})
+			}
+			return errors.Join(errs...)
+		}, []int64{0, 1, 2}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.publish(f.topic, 0,
+				value(t, dojoteventstest.CreateEvent(f.tenant, "a1")),
+				value(t, dojoteventstest.CreateEvent(f.tenant, "a2")),
+				value(t, dojoteventstest.CreateEvent(f.tenant, "a3")))
+			c := f.consumer()
+			var aside []int64
+			c.SetAside = func(_ context.Context, r dojotkafka.Record, reason error) {
+				if !errors.Is(reason, refuse) {
+					t.Errorf("set aside for %v, want %v", reason, refuse)
+				}
+				aside = append(aside, r.Offset)
+			}
+			in := newInbox(t)
+			r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
+				_ = in.handle(ctx, batch)
+				return tt.err(batch)
+			})
+			in.take(3)
+			r.stop()
+			in.empty()
+			if !slices.Equal(aside, tt.want) {
+				t.Errorf("set aside offsets %v, want %v", aside, tt.want)
+			}
+			if got := f.committed(f.topic, 0); got != 3 {
+				t.Errorf("committed offset = %d, want 3", got)
+			}
+			if got, want := c.Stats().Applied, int64(3-len(tt.want)); got != want {
+				t.Errorf("applied = %d, want %d", got, want)
+			}
+		})
+	}
+}
+
+// Any other error has the same batch delivered again, whatever the handler
+// did to its slice.
+func TestHandlerRetried(t *testing.T) {
+	tests := []struct {
+		name string
+		err  func(batch []dojotkafka.Record) error
+	}{
+		{"other error", func([]dojotkafka.Record) error { return errors.New("disk full") }},
+		{"partly other error", func(b []dojotkafka.Record) error {
+			return errors.Join(&dojotkafka.RecordError{Position: b[0].Position, Err: errors.New("bad")}, errors.New("disk full"))
+		}},
+		{"record of another batch", func(b []dojotkafka.Record) error {
+			return &dojotkafka.RecordError{Position: dojotkafka.Position{Topic: b[0].Topic, Offset: 99}, Err: errors.New("bad")}
+		}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			f.publish(f.topic, 0, "poison", value(t, dojoteventstest.CreateEvent(f.tenant, "a1")), value(t, dojoteventstest.CreateEvent(f.tenant, "a2")))
+			var log logged
+			c := f.consumer()
+			c.Logger = log.logger()
+			in := newInbox(t)
+			try := 0
+			r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
+				_ = in.handle(ctx, batch)
+				if try++; try <= 2 {
+					if got := f.committed(f.topic, 0); got != -1 {
+						t.Errorf("committed offset after %d failures = %d, want none", try-1, got)
+					}
+					err := tt.err(batch)
+					slices.Reverse(batch)
+					return err
+				}
+				return nil
+			})
+			wantIDs(t, in.take(6), "a1", "a2", "a1", "a2", "a1", "a2")
+			r.stop()
+			in.empty()
+			if want := (dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1}); c.Stats() != want {
+				t.Errorf("stats = %+v, want %+v", c.Stats(), want)
+			}
+			if n := strings.Count(log.String(), "2 device events not applied, next try in "); n != 2 {
+				t.Errorf("log has %d lines on failed tries, want 2:\n%s", n, &log)
+			}
+			if n := strings.Count(log.String(), "set aside"); n != 1 {
+				t.Errorf("poison logged %d times, want once:\n%s", n, &log)
+			}
+		})
+	}
+}
+
+func TestNewTopic(t *testing.T) {
+	f := newFixture(t)
+	c := f.consumer()
+	c.Topics = []string{"^" + f.tenant}
+	in := newInbox(t)
+	start(t, c, in.handle)
+	f.publishIDs("a1")
+	wantIDs(t, in.take(1), "a1") // running, and has seen all topics there are
+
+	tenant := f.tenant + "-new"
+	f.createTopic(dojotevents.Topic(tenant), 1)
+	f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+	wantIDs(t, in.take(1), "b1")
+	f.publishIDs("a2")
+	wantIDs(t, in.take(1), "a2")
+	in.empty()
+}
+
+// Members of a group share its partitions. When one leaves, another goes on
+// where it was.
+func TestTwoMembers(t *testing.T) {
+	f := newFixture(t)
+	c1, c2 := f.consumer(), f.consumer()
+	topic2 := dojotevents.Topic(f.tenant + "-2")
+	f.createTopic(topic2, 1)
+	c1.Topics = []string{"^" + f.tenant}
+	c2.Topics = c1.Topics
+	in1, in2 := newInbox(t), newInbox(t)
+	r1 := start(t, c1, in1.handle)
+	f.publishIDs("a1")
+	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b1")))
+	in1.take(2)
+	start(t, c2, in2.handle)
+	eventually(t, "the second member has a topic", func() bool {
+		groups, err := f.admin.DescribeGroups(f.context(), f.group)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g := groups[f.group]
+		owners := 0
+		for _, m := range g.Members {
+			if a, ok := m.Assigned.AsConsumer(); ok && len(a.Topics) == 1 {
+				owners++
+			}
+		}
+		return g.State == "Stable" && owners == 2
+	})
+	f.publishIDs("a2")
+	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b2")))
+	eventually(t, "both have got one", func() bool { return len(in1.records) == 1 && len(in2.records) == 1 })
+	in1.take(1)
+	in2.take(1)
+	r1.stop()
+	f.publishIDs("a3")
+	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b3")))
+	got := ids(in2.take(2))
+	slices.Sort(got)
+	if want := []string{"a3", "b3"}; !slices.Equal(got, want) {
+		t.Errorf("the member that stayed got %v, want %v", got, want)
+	}
+	in1.empty()
+	in2.empty()
+}
+
+func TestRunRefuses(t *testing.T) {
+	tests := []struct {
+		name     string
+		consumer *dojotkafka.Consumer
+		want     string
+	}{
+		{"no brokers", &dojotkafka.Consumer{}, "no brokers"},
+		{"bad expression", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"("}}, `invalid regular expression "("`},
+		{"bad address", &dojotkafka.Consumer{Brokers: []string{"kafka:nine"}}, "nine"},
+		{"negative refresh", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, TopicRefresh: -1}, "TopicRefresh"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := tt.consumer.Run(ctx, func(context.Context, []dojotkafka.Record) error { return nil })
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("Run = %v, want an error about %s", err, tt.want)
+			}
+		})
+	}
+}

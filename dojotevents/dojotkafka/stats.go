@@ -1,0 +1,79 @@
+package dojotkafka
+
+import (
+	"sync"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+)
+
+// Stats returns counts since the Consumer was made. It may be called at any
+// time.
+func (c *Consumer) Stats() Stats { return c.progress.stats() }
+
+// Stats counts records. One that is delivered twice counts twice.
+type Stats struct {
+	Consumed int64 `json:"consumed"`  // received from Kafka
+	Applied  int64 `json:"applied"`   // done, says the handler
+	SetAside int64 `json:"set_aside"` // given up
+
+	// Lag is how many records of the partitions that this member has were
+	// not yet done when Kafka was last heard of.
+	Lag int64 `json:"lag"`
+}
+
+// progress counts. The zero value is ready.
+type progress struct {
+	mu         sync.Mutex
+	counts     Stats // but for Lag
+	partitions map[partition]*extent
+}
+
+type partition struct {
+	topic string
+	id    int32
+}
+
+type extent struct{ next, end int64 } // offsets: not yet done, not yet written
+
+func (p *progress) polled(records []*kgo.Record, end int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts.Consumed += int64(len(records))
+	first := records[0]
+	if p.partitions == nil {
+		p.partitions = make(map[partition]*extent)
+	}
+	p.partitions[partition{first.Topic, first.Partition}] = &extent{next: first.Offset, end: end}
+}
+
+func (p *progress) done(records []*kgo.Record, givenUp int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts.Applied += int64(len(records) - givenUp)
+	p.counts.SetAside += int64(givenUp)
+	for _, r := range records {
+		if e := p.partitions[partition{r.Topic, r.Partition}]; e != nil {
+			e.next = r.Offset + 1
+		}
+	}
+}
+
+func (p *progress) forget(gone map[string][]int32) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for topic, ids := range gone {
+		for _, id := range ids {
+			delete(p.partitions, partition{topic, id})
+		}
+	}
+}
+
+func (p *progress) stats() Stats {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.counts
+	for _, e := range p.partitions {
+		s.Lag += max(0, e.end-e.next)
+	}
+	return s
+}
