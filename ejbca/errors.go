@@ -13,7 +13,7 @@ import (
 	"unicode/utf8"
 )
 
-// What callers branch on, by [errors.Is] of an [*Error].
+// What callers branch on, by [errors.Is].
 var (
 	// ErrNotFound: the CA, certificate or end entity doesn't exist.
 	ErrNotFound = errors.New("not found")

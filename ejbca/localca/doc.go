@@ -27,8 +27,9 @@
 //
 //   - The original copied every extension of a request, so that a device could
 //     get itself a CA certificate. Here only the SANs are taken.
-//   - A CRL is made as soon as something is revoked, and by GET when less than
-//     a third of its lifetime is left; the original waited to be asked by PUT.
+//   - GET never hands out a CRL that lacks a revocation answered before, or
+//     has less than a third of its lifetime left: it makes a new one first. The
+//     original waited to be asked by PUT.
 //   - The root lives for ten years. The original's 650 days cut every
 //     certificate short and ended whole installations.
 //   - The CA key is made on first use; the original's was part of a public

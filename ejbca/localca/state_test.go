@@ -76,6 +76,13 @@ func TestOneAtATime(t *testing.T) {
 func TestOpen(t *testing.T) {
 	parent := t.TempDir()
 	dir := filepath.Join(parent, "new", "ca")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	// What a crash while it was made left behind.
+	if err := os.WriteFile(filepath.Join(dir, "ca.db.new-1"), []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for range 2 { // of two that make it at the same time, one wins
 		wg.Go(func() {

@@ -307,9 +307,6 @@ func (ca *CA) deleteUser(r *http.Request, args []string) (any, error) {
 		return nil, err
 	}
 	ca.log.Info("end entity revoked", "user", user, "reason", why.reason, "certificates", changed, "removed", remove)
-	if changed > 0 {
-		return answerOK, ca.crlMaker.Do(r.Context(), struct{}{})
-	}
 	return answerOK, nil
 }
 
