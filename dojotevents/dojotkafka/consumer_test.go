@@ -365,6 +365,36 @@ func TestNewTopic(t *testing.T) {
 	in.empty()
 }
 
+// A topic that appears while a batch is being tried again waits for it, and
+// costs the batch nothing.
+func TestNewTopicWhileRetrying(t *testing.T) {
+	f := newFixture(t)
+	c := f.consumer()
+	c.Topics = []string{"^" + f.tenant}
+	tenant := f.tenant + "-new"
+	in := newInbox(t)
+	try := 0
+	f.publishIDs("a1")
+	r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
+		if try++; try == 1 {
+			f.createTopic(dojotevents.Topic(tenant), 1)
+			f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+		}
+		if try <= 3 { // for more than a second, ten times TopicRefresh
+			return errors.New("disk full")
+		}
+		return in.handle(ctx, batch)
+	})
+	wantIDs(t, in.take(2), "a1", "b1")
+	r.stop()
+	in.empty()
+	for _, topic := range []string{f.topic, dojotevents.Topic(tenant)} {
+		if got := f.committed(topic, 0); got != 1 {
+			t.Errorf("committed offset of %s = %d, want 1", topic, got)
+		}
+	}
+}
+
 // Members of a group share its partitions. When one leaves, another goes on
 // where it was.
 func TestTwoMembers(t *testing.T) {
