@@ -45,7 +45,7 @@ const (
 	// time that a handler has got before its batch is given to another.
 	rebalanceTimeout = 2 * time.Minute
 
-	// How long the end of Run may take when Kafka doesn't answer.
+	// How long a commit may take, and leaving the group at the end of Run.
 	finishTimeout = 5 * time.Second
 
 	// How long a broker that accepts connections may be silent before it
@@ -88,7 +88,7 @@ type Consumer struct {
 
 // Run consumes until ctx ends and returns ctx's error then, having committed
 // what was done and left the group; with Kafka out of reach that takes up to
-// five seconds. Any other error is one of configuration, at once.
+// ten seconds. Any other error is one of configuration, at once.
 //
 // It calls handle with one batch at a time, of 1 to 10,000 records that
 // decoded, those of each partition in its order. The records are the
