@@ -21,6 +21,10 @@
 // certificates that do not match their keys, lists that have expired, files
 // that the broker's user may not read.
 //
+// [HashDir] makes a folder of certificates and revocation lists into the
+// hashed directory that capath needs, without openssl, and [AddCRL] puts a new
+// list there for a running broker to find without a signal.
+//
 // # The format
 //
 // One option a line: its name, spaces, its value. A "#" in the first column

@@ -41,14 +41,19 @@ func pemBlocks(data []byte) ([]*pem.Block, error) {
 func parseCertificate(b *pem.Block) (*x509.Certificate, error) {
 	der := b.Bytes
 	if b.Type == "TRUSTED CERTIFICATE" {
-		// OpenSSL's notes on what to trust it for follow the certificate.
-		var cert asn1.RawValue
-		if _, err := asn1.Unmarshal(der, &cert); err != nil {
-			return nil, err
-		}
-		der = cert.FullBytes
+		der = firstValue(der)
 	}
 	return x509.ParseCertificate(der)
+}
+
+// firstValue returns the certificate that a TRUSTED CERTIFICATE begins with;
+// OpenSSL's notes on what to trust it for follow.
+func firstValue(der []byte) []byte {
+	var v asn1.RawValue
+	if _, err := asn1.Unmarshal(der, &v); err != nil {
+		return der
+	}
+	return v.FullBytes
 }
 
 // isSequence reports whether der is one well-formed ASN.1 SEQUENCE. What it
