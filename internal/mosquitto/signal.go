@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -29,29 +30,38 @@ func (p PIDFile) Signal(context.Context) error {
 	if err != nil || pid <= 1 {
 		return fmt.Errorf("%s: %q is not a process id", p.Path, text)
 	}
-	command, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
+	ours, err := isMosquitto(pid)
 	if err != nil {
 		return fmt.Errorf("%s: process %d: %w", p.Path, pid, err)
 	}
-	if !isMosquitto(string(command)) {
+	if !ours {
 		return fmt.Errorf("%s: process %d is not a mosquitto", p.Path, pid)
 	}
 	return syscall.Kill(pid, syscall.SIGHUP)
 }
 
-// isMosquitto judges a /proc/…/cmdline, in which NUL ends each word. The
-// broker may be started through a loader, so any word before the first option
-// may be its path.
-func isMosquitto(cmdline string) bool {
-	for _, word := range strings.Split(cmdline, "\x00") {
-		if word == "-c" {
-			return false
-		}
-		if strings.HasPrefix(filepath.Base(word), "mosquitto") {
-			return true
-		}
+// isMosquitto judges a process by the name of its program, which anybody may
+// read. To mistake another for a broker is to end it: SIGHUP ends most.
+func isMosquitto(pid int) (bool, error) {
+	dir := filepath.Join("/proc", strconv.Itoa(pid))
+	name, err := os.ReadFile(filepath.Join(dir, "comm"))
+	if err != nil {
+		return false, err
 	}
-	return false
+	if strings.TrimSpace(string(name)) == "mosquitto" {
+		return true, nil
+	}
+	// A broker with libraries of its own is an argument of their loader.
+	if !strings.HasPrefix(string(name), "ld-") {
+		return false, nil
+	}
+	cmdline, err := os.ReadFile(filepath.Join(dir, "cmdline"))
+	if err != nil {
+		return false, err
+	}
+	return slices.ContainsFunc(strings.Split(string(cmdline), "\x00"), func(word string) bool {
+		return filepath.Base(word) == "mosquitto"
+	}), nil
 }
 
 // Restart cannot be done by a PID file.
