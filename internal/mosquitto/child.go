@@ -26,9 +26,10 @@ type Child struct {
 	Addr   string       // host:port that it will listen on, to say so when it is taken
 	Logger *slog.Logger // gets what the broker prints
 
-	mu      sync.Mutex
-	process *exec.Cmd // nil while it is not running
-	stopped chan struct{}
+	mu       sync.Mutex
+	process  *exec.Cmd // nil while it is not running
+	stopped  chan struct{}
+	listened bool // it did once, so that to start it again makes sense
 }
 
 // A broker that ended is started again after a pause that doubles from the
@@ -57,14 +58,16 @@ func (c *Child) Run(ctx context.Context) error {
 	if err := portFree(c.Addr); err != nil {
 		return err
 	}
-	listened := false
 	pause := firstPause
 	for {
 		started := time.Now()
-		printed, err := c.runOnce(ctx, &listened)
+		printed, err := c.runOnce(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
+		c.mu.Lock()
+		listened := c.listened
+		c.mu.Unlock()
 		if !listened {
 			return fmt.Errorf("mosquitto %s did not start: %w: %s", c.Binary.Version, err, printed)
 		}
@@ -82,8 +85,8 @@ func (c *Child) Run(ctx context.Context) error {
 }
 
 // runOnce runs the broker until it ends, and returns the last of what it
-// printed. It sets listened when the broker's address accepts connections.
-func (c *Child) runOnce(ctx context.Context, listened *bool) (printed string, err error) {
+// printed.
+func (c *Child) runOnce(ctx context.Context) (printed string, err error) {
 	cmd := exec.Command(c.Binary.Path, "-c", c.Config)
 	cmd.Dir = c.Dir
 	// A process group of its own: Ctrl-C in a terminal must reach the manager
@@ -104,21 +107,17 @@ func (c *Child) runOnce(ctx context.Context, listened *bool) (printed string, er
 	var watchers sync.WaitGroup
 	exited := make(chan struct{})
 	watchers.Go(func() { c.terminate(ctx, cmd, exited) })
-	listens := make(chan struct{})
 	watchers.Go(func() {
 		if awaitListener(c.Addr, exited) {
-			close(listens)
+			c.mu.Lock()
+			c.listened = true
+			c.mu.Unlock()
 		}
 	})
 	printed = c.forward(pipe) // until the broker closes its end
 	err = cmd.Wait()
 	close(exited)
 	watchers.Wait()
-	select {
-	case <-listens:
-		*listened = true
-	default:
-	}
 
 	c.mu.Lock()
 	c.process = nil
@@ -223,6 +222,8 @@ func (c *Child) Signal(context.Context) error {
 func (c *Child) Restart(ctx context.Context) error {
 	c.mu.Lock()
 	process, stopped := c.process, c.stopped
+	// Whoever asks for this has seen it listen, if nobody else has yet.
+	c.listened = c.listened || process != nil
 	c.mu.Unlock()
 	if process == nil {
 		return nil
