@@ -105,8 +105,8 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{"nothing listens there", "check host and port, and that the broker runs"}, true
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
 		return Explanation{
-			"the broker closed the connection without a word; with TLS 1.3 it may do so when it refuses the client's certificate",
-			"dial with TLS 1.2, which shows why, or look into its log"}, true
+			"the broker closed the connection without a word: its port is one without TLS, or, with TLS 1.3, it refuses the client's certificate",
+			"check the port; dial with TLS 1.2, which shows why a certificate is refused, or look into the broker's log"}, true
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return Explanation{
 			"the broker did not answer in time",

@@ -1,0 +1,171 @@
+package provision_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/crl"
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
+	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// identify has files made for a name, by a CA.
+func identify(t *testing.T, server *ejbcatest.Server, name string, files provision.Files) {
+	t.Helper()
+	id := provision.Identity{CommonName: name, DNSNames: []string{"localhost"}, Files: files, Now: server.Now}
+	if _, err := id.Ensure(t.Context(), &ejbca.Issuer{Client: server.Client(), User: name, Register: true}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func saveCRL(t *testing.T, server *ejbcatest.Server, path string) {
+	t.Helper()
+	list, err := (&ejbca.Issuer{Client: server.Client()}).FreshCRL(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, crl.EncodePEM(list), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Each fault is made at a real broker, and what it answers is explained.
+func TestExplain(t *testing.T) {
+	server := ejbcatest.NewServer()
+	defer server.Close()
+	stranger := ejbcatest.NewServer()
+	defer stranger.Close()
+	dir := t.TempDir()
+	files := provision.BrokerFiles(dir)
+	identify(t, server, "mosquitto", files)
+	device := provision.DeviceFiles(dir, "device", "IOTmidCA")
+	identify(t, server, "device", device)
+	revoked := provision.DeviceFiles(dir, "revoked", "IOTmidCA")
+	identify(t, server, "revoked", revoked)
+	if err := server.Client().RevokeUser(t.Context(), "revoked", crl.Unspecified); err != nil {
+		t.Fatal(err)
+	}
+	foreign := provision.DeviceFiles(filepath.Join(dir, "foreign"), "device", "IOTmidCA")
+	identify(t, stranger, "device", foreign)
+
+	list := filepath.Join(dir, "ca.crl")
+	saveCRL(t, server, list)
+	conf := func(crlfile string) string {
+		return fmt.Sprintf("cafile %s\ncertfile %s\nkeyfile %s\ncrlfile %s\nrequire_certificate true\nuse_identity_as_username true\n",
+			files.CA, files.Cert, files.Key, crlfile)
+	}
+	broker := startBroker(t, conf(list))
+	plain := startBroker(t, "allow_anonymous true")
+
+	future := filepath.Join(dir, "future.crl")
+	server.Advance(48 * time.Hour)
+	saveCRL(t, server, future)
+	server.Advance(-48 * time.Hour)
+	ahead := startBroker(t, conf(future))
+	strangers := filepath.Join(dir, "strangers.crl")
+	saveCRL(t, stranger, strangers)
+	without := startBroker(t, conf(strangers))
+
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := closed.Addr().String()
+	closed.Close()
+
+	for _, tc := range []struct {
+		name  string
+		addr  string
+		files provision.Files
+		edit  func(*tls.Config)
+		words string
+	}{
+		{"revoked", broker, revoked, nil, "has been revoked"},
+		{"certificate of another CA", broker, foreign, trustOf(t, device), "does not know the CA"},
+		{"no certificate", broker, device, func(c *tls.Config) { c.GetClientCertificate = nil }, "no client certificate"},
+		{"list from the future", ahead, device, nil, "in the future"},
+		{"list of another CA only", without, device, nil, "no revocation list of that CA"},
+		{"broker of another CA", broker, foreign, nil, "not of the CA that the client trusts"},
+		{"another host name", broker, device, func(c *tls.Config) { c.ServerName = "elsewhere.example" }, `not for "elsewhere.example"`},
+		{"plain port", plain, device, nil, "without TLS"},
+		{"nothing there", nobody, device, nil, "nothing listens"},
+		{"clock of the client", broker, device, func(c *tls.Config) {
+			c.Time = func() time.Time { return time.Now().Add(-100 * 24 * time.Hour) }
+		}, "not valid at this time"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			config, err := provision.TLSConfig(tc.files)
+			if err != nil {
+				t.Fatal(err)
+			}
+			config.ServerName, config.MaxVersion = "localhost", tls.VersionTLS12
+			if tc.edit != nil {
+				tc.edit(config)
+			}
+			client, err := mqttclient.Dial(t.Context(), mqttclient.Options{Addr: tc.addr, TLS: config})
+			if err == nil {
+				client.Close()
+				t.Fatal("the broker lets it in")
+			}
+			e, ok := provision.Explain(err)
+			if !ok || !strings.Contains(e.Cause, tc.words) || e.Remedy == "" {
+				t.Errorf("%v is explained by %q, want %q", err, e, tc.words)
+			}
+		})
+	}
+	t.Run("nothing wrong", func(t *testing.T) {
+		config, err := provision.TLSConfig(device)
+		if err != nil {
+			t.Fatal(err)
+		}
+		config.ServerName = "localhost"
+		client, err := mqttclient.Dial(t.Context(), mqttclient.Options{Addr: broker, TLS: config})
+		if err != nil {
+			t.Fatal(err)
+		}
+		client.Close()
+	})
+}
+
+func startBroker(t *testing.T, conf string) (addr string) {
+	t.Helper()
+	broker, err := mosquittotest.Start(mosquittotest.Options{Conf: conf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := broker.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return broker.Addr()
+}
+
+// trustOf makes a client trust the CA of other files than its own.
+func trustOf(t *testing.T, files provision.Files) func(*tls.Config) {
+	t.Helper()
+	config, err := provision.TLSConfig(files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *tls.Config) { c.RootCAs = config.RootCAs }
+}
+
+func TestExplainKnowsItsLimits(t *testing.T) {
+	for _, err := range []error{nil, errors.New("something else"), context.Canceled} {
+		if e, ok := provision.Explain(err); ok {
+			t.Errorf("%v is explained by %q", err, e)
+		}
+	}
+}

@@ -1,0 +1,488 @@
+package provision_test
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"io/fs"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// newCA starts a CA and returns it as the device called name sees it.
+func newCA(t *testing.T, name string) (*ejbcatest.Server, *ejbca.Issuer) {
+	t.Helper()
+	server := ejbcatest.NewServer()
+	t.Cleanup(server.Close)
+	return server, &ejbca.Issuer{Client: server.Client(), User: name, Register: true}
+}
+
+func newIdentity(t *testing.T) *provision.Identity {
+	t.Helper()
+	return &provision.Identity{
+		CommonName: "24f6",
+		DNSNames:   []string{"sensor.local"},
+		IPs:        []net.IP{net.IPv4(10, 0, 0, 7)},
+		Files:      provision.DeviceFiles(filepath.Join(t.TempDir(), "certs"), "24f6", "IOTmidCA"),
+	}
+}
+
+// ensure runs Ensure and returns what it did, "CA made, key kept, …".
+func ensure(t *testing.T, id *provision.Identity, ca provision.CA) string {
+	t.Helper()
+	steps, err := id.Ensure(t.Context(), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]string{id.Files.CA: "CA", id.Files.Key: "key", id.Files.CSR: "CSR", id.Files.Cert: "certificate"}
+	var did []string
+	for _, s := range steps {
+		did = append(did, names[s.Path]+" "+string(s.Action))
+	}
+	return strings.Join(did, ", ")
+}
+
+const (
+	allMade = "CA made, key made, CSR made, certificate made"
+	allKept = "CA kept, key kept, CSR kept, certificate kept"
+	renewed = "CA kept, key kept, CSR kept, certificate made"
+)
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(data)
+}
+
+func leaf(t *testing.T, files provision.Files) *x509.Certificate {
+	t.Helper()
+	block, _ := pem.Decode([]byte(read(t, files.Cert)))
+	if block == nil {
+		t.Fatal("no PEM block in the certificate's file")
+	}
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cert
+}
+
+// snapshot is what is on disk.
+func snapshot(t *testing.T, files provision.Files) map[string]string {
+	t.Helper()
+	got := map[string]string{}
+	for _, path := range []string{files.CA, files.Key, files.CSR, files.Cert} {
+		data, err := os.ReadFile(path)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		got[filepath.Base(path)] = string(data)
+	}
+	return got
+}
+
+func TestEnsure(t *testing.T) {
+	server, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	if got := ensure(t, id, ca); got != allMade {
+		t.Errorf("first: %s, want %s", got, allMade)
+	}
+	cert := leaf(t, id.Files)
+	if cert.Subject.CommonName != "24f6" || cert.DNSNames[0] != "sensor.local" || !cert.IPAddresses[0].Equal(id.IPs[0]) {
+		t.Errorf("certificate for %v, %v, %v", cert.Subject, cert.DNSNames, cert.IPAddresses)
+	}
+	if err := cert.CheckSignatureFrom(server.Root()); err != nil {
+		t.Error(err)
+	}
+	for path, want := range map[string]fs.FileMode{id.Files.Key: 0o600, id.Files.Cert: 0o644, id.Files.CSR: 0o644, id.Files.CA: 0o644} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != want {
+			t.Errorf("%s: mode %v, want %v", path, info.Mode().Perm(), want)
+		}
+	}
+	before := snapshot(t, id.Files)
+	if got := ensure(t, id, ca); got != allKept {
+		t.Errorf("again: %s, want %s", got, allKept)
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+	// The files are what a client needs.
+	if _, err := provision.TLSConfig(id.Files); err != nil {
+		t.Error(err)
+	}
+	id.Overwrite = true
+	if got := ensure(t, id, ca); got != allMade {
+		t.Errorf("overwrite: %s, want %s", got, allMade)
+	}
+	after := snapshot(t, id.Files)
+	for _, name := range []string{"24f6.key", "24f6.csr", "24f6.crt"} {
+		if before[name] == after[name] {
+			t.Errorf("%s was not overwritten", name)
+		}
+	}
+}
+
+// What is wrong with what is there, and what must be done about it.
+func TestEnsureMends(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		harm func(t *testing.T, id *provision.Identity, server *ejbcatest.Server)
+		want string
+	}{
+		{"certificate lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			remove(t, id.Files.Cert)
+		}, renewed},
+		{"request lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			remove(t, id.Files.CSR)
+		}, "CA kept, key kept, CSR made, certificate kept"},
+		{"key lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			remove(t, id.Files.Key)
+		}, "CA kept, key made, CSR made, certificate made"},
+		{"CA lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			remove(t, id.Files.CA)
+		}, "CA made, key kept, CSR kept, certificate kept"},
+		{"certificate is rubbish", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.Cert, "rubbish")
+		}, renewed},
+		{"certificate half written", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.Cert, read(t, id.Files.Cert)[:200])
+		}, renewed},
+		{"another name wanted", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			id.DNSNames = append(id.DNSNames, "other.local")
+		}, "CA kept, key kept, CSR made, certificate made"},
+		{"soon over", func(t *testing.T, id *provision.Identity, server *ejbcatest.Server) {
+			server.Advance(600 * 24 * time.Hour)
+			id.Now = server.Now
+		}, renewed},
+		{"over", func(t *testing.T, id *provision.Identity, server *ejbcatest.Server) {
+			server.Advance(800 * 24 * time.Hour)
+			id.Now = server.Now
+		}, renewed},
+		{"renewal wanted early", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			id.RenewBefore = 10 * 365 * 24 * time.Hour
+		}, renewed},
+		{"key of somebody else", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			key, err := rsa.GenerateKey(rand.Reader, 2048)
+			if err != nil {
+				t.Fatal(err)
+			}
+			der, err := x509.MarshalPKCS8PrivateKey(key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, id.Files.Key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+		}, "CA kept, key kept, CSR made, certificate made"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			server, ca := newCA(t, "24f6")
+			id := newIdentity(t)
+			ensure(t, id, ca)
+			tc.harm(t, id, server)
+			if got := ensure(t, id, ca); got != tc.want {
+				t.Errorf("got %s, want %s", got, tc.want)
+			}
+			if _, err := provision.TLSConfig(id.Files); err != nil {
+				t.Error(err)
+			}
+			if tc.name != "renewal wanted early" { // which is wanted each time
+				if got := ensure(t, id, ca); got != allKept {
+					t.Errorf("once more: %s, want %s", got, allKept)
+				}
+			}
+		})
+	}
+}
+
+func remove(t *testing.T, path string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A CA that was built anew under its old name has another key, and nothing
+// that the old one signed is worth anything.
+func TestRebuiltCA(t *testing.T) {
+	_, old := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, old)
+	server, ca := newCA(t, "24f6")
+	if got, want := ensure(t, id, ca), "CA made, key kept, CSR kept, certificate made"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if err := leaf(t, id.Files).CheckSignatureFrom(server.Root()); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestCAThatDoesNotAnswer(t *testing.T) {
+	server, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	server.Close()
+	if got := ensure(t, id, ca); got != allKept {
+		t.Errorf("good files: %s, want %s", got, allKept)
+	}
+	remove(t, id.Files.Cert)
+	before := snapshot(t, id.Files)
+	if _, err := id.Ensure(t.Context(), ca); !errors.Is(err, ejbca.ErrUnavailable) {
+		t.Errorf("no certificate: got %v, want %v", err, ejbca.ErrUnavailable)
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+}
+
+// forger is a CA whose answer is not what was asked for.
+type forger struct {
+	provision.CA
+	sign func(csr *x509.CertificateRequest) ([]*x509.Certificate, error)
+}
+
+func (f forger) Sign(_ context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	return f.sign(csr)
+}
+
+// Whatever a CA answers, what is in service stays until something better is
+// at hand.
+func TestAnswersThatAreNotTheCertificate(t *testing.T) {
+	_, good := newCA(t, "24f6")
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issue := func(t *testing.T, cn string, of, by *x509.Certificate, pub crypto.PublicKey, edit func(*x509.Certificate)) *x509.Certificate {
+		t.Helper()
+		c := &x509.Certificate{
+			SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: cn},
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+			DNSNames: []string{"sensor.local"}, IPAddresses: []net.IP{net.IPv4(10, 0, 0, 7)},
+		}
+		if of != nil {
+			c = of
+		}
+		if edit != nil {
+			edit(c)
+		}
+		if by == nil {
+			by = c
+		}
+		der, err := x509.CreateCertificate(rand.Reader, c, by, pub, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return cert
+	}
+	root := issue(t, "IOTmidCA", nil, nil, &key.PublicKey, func(c *x509.Certificate) {
+		c.IsCA, c.BasicConstraintsValid, c.KeyUsage = true, true, x509.KeyUsageCertSign
+	})
+	chain := chainOf{root}
+	for _, tc := range []struct {
+		name  string
+		sign  func(csr *x509.CertificateRequest) *x509.Certificate
+		words string
+	}{
+		{"another key", func(*x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, &key.PublicKey, nil)
+		}, "another key"},
+		{"another name", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "admin", nil, root, csr.PublicKey, nil)
+		}, `"admin"`},
+		{"an alternative name missing", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.DNSNames = nil })
+		}, "sensor.local"},
+		{"expired", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.NotAfter = time.Now().Add(-time.Minute) })
+		}, "expired"},
+		{"from the future", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
+		}, "not yet valid"},
+		{"a CA certificate", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
+		}, "CA certificate"},
+		{"nothing", func(*x509.CertificateRequest) *x509.Certificate { return nil }, "no certificate"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			id := newIdentity(t)
+			ensure(t, id, good)
+			id.Overwrite = true
+			before := snapshot(t, id.Files)
+			_, err := id.Ensure(t.Context(), forger{chain, func(csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+				if c := tc.sign(csr); c != nil {
+					return []*x509.Certificate{c}, nil
+				}
+				return nil, nil
+			}})
+			if err == nil || !strings.Contains(err.Error(), tc.words) {
+				t.Errorf("got %v, want an error with %q", err, tc.words)
+			}
+			after := snapshot(t, id.Files)
+			delete(before, "IOTmidCA.crt")
+			delete(after, "IOTmidCA.crt")
+			if diff := cmp.Diff(before, after); diff != "" {
+				t.Errorf("files in service changed (-before +after):\n%s", diff)
+			}
+		})
+	}
+}
+
+type chainOf []*x509.Certificate
+
+func (c chainOf) Chain(context.Context) ([]*x509.Certificate, error) { return c, nil }
+func (c chainOf) Sign(context.Context, *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	return nil, errors.New("not here")
+}
+
+// An interrupted run is taken up with the key that it made.
+func TestEnsureResumes(t *testing.T) {
+	_, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	down := errors.New("the line went down")
+	_, err := id.Ensure(t.Context(), forger{ca, func(*x509.CertificateRequest) ([]*x509.Certificate, error) { return nil, down }})
+	if !errors.Is(err, down) {
+		t.Fatalf("got %v, want %v", err, down)
+	}
+	key := read(t, id.Files.Key)
+	if got := ensure(t, id, ca); got != renewed {
+		t.Errorf("got %s, want %s", got, renewed)
+	}
+	if read(t, id.Files.Key) != key {
+		t.Error("the key was made twice")
+	}
+}
+
+// A file that cannot be read as a key may still be somebody's only copy.
+func TestUnreadableKeyIsNotReplaced(t *testing.T) {
+	_, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	write(t, id.Files.Key, "-----BEGIN ENCRYPTED PRIVATE KEY-----\nc2VjcmV0\n-----END ENCRYPTED PRIVATE KEY-----\n")
+	before := snapshot(t, id.Files)
+	_, err := id.Ensure(t.Context(), ca)
+	if err == nil || !strings.Contains(err.Error(), id.Files.Key) || strings.Contains(err.Error(), "c2VjcmV0") {
+		t.Errorf("got %v, want an error that names the file and not its content", err)
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+	id.Overwrite = true
+	if got := ensure(t, id, ca); got != allMade {
+		t.Errorf("overwrite: %s, want %s", got, allMade)
+	}
+}
+
+func TestExposedKeyIsClosed(t *testing.T) {
+	_, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	if err := os.Chmod(id.Files.Key, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, id, ca)
+	info, err := os.Stat(id.Files.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode().Perm())
+	}
+}
+
+func TestHostileIdentities(t *testing.T) {
+	ca := chainOf{}
+	for _, tc := range []struct {
+		name string
+		edit func(*provision.Identity)
+		want string
+	}{
+		{"no name", func(id *provision.Identity) { id.CommonName = "" }, "common name"},
+		{"a path", func(id *provision.Identity) { id.CommonName = "../24f6" }, "common name"},
+		{"line break", func(id *provision.Identity) { id.CommonName = "a\nb" }, "common name"},
+		{"NUL", func(id *provision.Identity) { id.CommonName = "a\x00b" }, "common name"},
+		{"wildcard", func(id *provision.Identity) { id.CommonName = "+" }, "common name"},
+		{"blank at the end", func(id *provision.Identity) { id.CommonName = "a " }, "common name"},
+		{"too long", func(id *provision.Identity) { id.CommonName = strings.Repeat("x", 65) }, "common name"},
+		{"not UTF-8", func(id *provision.Identity) { id.CommonName = "\xff" }, "common name"},
+		{"DNS name with a blank", func(id *provision.Identity) { id.DNSNames = []string{"a b"} }, "DNS name"},
+		{"DNS name with a comma", func(id *provision.Identity) { id.DNSNames = []string{"a,DNS:b"} }, "DNS name"},
+		{"empty DNS name", func(id *provision.Identity) { id.DNSNames = []string{""} }, "DNS name"},
+		{"no address", func(id *provision.Identity) { id.IPs = []net.IP{nil} }, "IP address"},
+		{"short key", func(id *provision.Identity) { id.KeyBits = 1024 }, "key length"},
+		{"long key", func(id *provision.Identity) { id.KeyBits = 16384 }, "key length"},
+	} {
+		id := newIdentity(t)
+		tc.edit(id)
+		_, err := id.Ensure(t.Context(), ca)
+		var field *provision.FieldError
+		if !errors.As(err, &field) || field.Field != tc.want {
+			t.Errorf("%s: got %v, want a FieldError about the %s", tc.name, err, tc.want)
+		}
+		if _, err := os.Stat(filepath.Dir(id.Files.Key)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something was written: %v", tc.name, err)
+		}
+	}
+}
+
+func TestTLSConfigOfMismatchedFiles(t *testing.T) {
+	_, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	config, err := provision.TLSConfig(id.Files)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A renewed certificate is used without asking again.
+	id.RenewBefore = 10 * 365 * 24 * time.Hour
+	ensure(t, id, ca)
+	pair, err := config.GetClientCertificate(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(pair.Certificate[0], leaf(t, id.Files).Raw) {
+		t.Error("the old certificate is shown")
+	}
+
+	other := *id
+	other.CommonName, other.Files = "a1b2", provision.DeviceFiles(filepath.Dir(id.Files.Key), "a1b2", "IOTmidCA")
+	ensure(t, &other, &ejbca.Issuer{Client: ca.Client, User: "a1b2", Register: true})
+	mixed := id.Files
+	mixed.Key = other.Files.Key
+	if _, err := provision.TLSConfig(mixed); err == nil || !strings.Contains(err.Error(), "is not the key of") {
+		t.Errorf("got %v, want the mismatch named", err)
+	}
+}
