@@ -128,9 +128,28 @@ func decodeArmour(text string) ([]byte, error) {
 // parsed, not verified, and perhaps stale. EJBCA makes none by itself: see
 // [Client.UpdateCRL].
 func (c *Client) CRL(ctx context.Context, ca string) (*x509.RevocationList, error) {
-	op := fmt.Sprintf("get the CRL of CA %q", ca)
+	return c.list(ctx, "get the CRL", ca, nil)
+}
+
+// FreshCRL has the CA called ca make a new CRL and returns it, in one request.
+// EJBCA-REST knows how since 2019-07; that of dojot 0.4 returns the CRL that is
+// there, and takes [Client.UpdateCRL] and [Client.CRL] instead.
+func (c *Client) FreshCRL(ctx context.Context, ca string) (*x509.RevocationList, error) {
+	return c.list(ctx, "get a new CRL", ca, url.Values{"update": {"true"}})
+}
+
+// DeltaCRL returns the CA's newest delta list, parsed, not verified: what has
+// changed since the complete list that it names (RFC 5280 section 5.2.4).
+// Brokers can't use one. dojot's CAs make none, which EJBCA-REST says by status
+// 500, package localca by [ErrNotFound].
+func (c *Client) DeltaCRL(ctx context.Context, ca string) (*x509.RevocationList, error) {
+	return c.list(ctx, "get the delta CRL", ca, url.Values{"delta": {"true"}})
+}
+
+func (c *Client) list(ctx context.Context, what, ca string, query url.Values) (*x509.RevocationList, error) {
+	op := fmt.Sprintf("%s of CA %q", what, ca)
 	var answer struct{ CRL string }
-	if err := c.do(ctx, request{op: op, method: http.MethodGet, path: []string{"ca", ca, "crl"}, limit: maxCRLAnswer}, &answer); err != nil {
+	if err := c.do(ctx, request{op: op, method: http.MethodGet, path: []string{"ca", ca, "crl"}, query: query, limit: maxCRLAnswer}, &answer); err != nil {
 		return nil, err
 	}
 	list, err := crl.Parse([]byte(answer.CRL))
@@ -144,6 +163,42 @@ func (c *Client) CRL(ctx context.Context, ca string) (*x509.RevocationList, erro
 // itself, not even after a revocation.
 func (c *Client) UpdateCRL(ctx context.Context, ca string) error {
 	return c.do(ctx, request{op: fmt.Sprintf("update the CRL of CA %q", ca), method: http.MethodPut, path: []string{"ca", ca, "crl"}}, nil)
+}
+
+// wireCertificate is EJBCA's record of a certificate; its other members are
+// never set.
+type wireCertificate struct{ CertificateData string }
+
+func (w wireCertificate) parse() (*x509.Certificate, error) {
+	return parseCertificate(w.CertificateData)
+}
+
+// Certificate returns the certificate that issuer gave this serial. That it is
+// that one is checked.
+//
+// EJBCA-REST since 2019-01 can't put the certificate that it finds into JSON
+// and answers 500.
+func (c *Client) Certificate(ctx context.Context, issuer *x509.Certificate, serial *big.Int) (*x509.Certificate, error) {
+	op := fmt.Sprintf("get certificate %x", serial)
+	path, err := certificatePath(issuer, serial)
+	if err != nil {
+		return nil, fmt.Errorf("ejbca: %s: %w", op, err)
+	}
+	var answer struct{ Certificate wireCertificate }
+	if err := c.do(ctx, request{op: op, method: http.MethodGet, path: path}, &answer); err != nil {
+		return nil, err
+	}
+	cert, err := answer.Certificate.parse()
+	if err == nil && cert.SerialNumber.Cmp(serial) != 0 {
+		err = fmt.Errorf("the answer is certificate %x", cert.SerialNumber)
+	}
+	if err == nil {
+		err = cert.CheckSignatureFrom(issuer)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("ejbca: %s: %w", op, err)
+	}
+	return cert, nil
 }
 
 // Status is whether a certificate is revoked.

@@ -72,6 +72,7 @@ func (e *Error) Is(target error) bool {
 	case ErrNotFound:
 		return e.StatusCode == http.StatusNotFound ||
 			e.fault("CA with name ") && strings.HasSuffix(e.Message, " does not exist.") ||
+			e.fault("CA with name ") && strings.HasSuffix(e.Message, " has no delta CRL.") ||
 			e.fault("Could not find CA with name ", "Could not find end entity certificate. ", "Wrong username or password") ||
 			e.StatusCode == http.StatusBadRequest && strings.HasPrefix(e.Message, "User not found to renew")
 	case ErrGenerated:

@@ -2,12 +2,14 @@ package ejbca
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/dojot/mqtt-manager-go/crl"
@@ -155,6 +157,35 @@ func (c *Client) User(ctx context.Context, name string) (*User, error) {
 		Name: u.Username, SubjectDN: u.SubjectDN, CA: u.CAName, CertificateProfile: u.CertificateProfile,
 		EndEntityProfile: u.EndEntityProfile, TokenType: u.TokenType, Status: u.Status,
 	}, nil
+}
+
+// maxCertsAnswer has room for more certificates than a device gets in a life.
+const maxCertsAnswer = 16 << 20
+
+// Certificates returns the certificates of the end entity called name: those
+// that are neither expired nor revoked, or all of them. None is no error, nor
+// is an end entity that doesn't exist: the service doesn't tell them apart.
+//
+// EJBCA-REST since 2019-01 can't put the certificates that it finds into JSON
+// and answers 500.
+func (c *Client) Certificates(ctx context.Context, name string, all bool) ([]*x509.Certificate, error) {
+	op := fmt.Sprintf("find certificates of user %q", name)
+	query := url.Values{"valid": {strconv.FormatBool(!all)}}
+	var answer struct{ Certs []wireCertificate }
+	err := c.do(ctx, request{op: op, method: http.MethodGet, path: []string{"user", name, "find"}, query: query, limit: maxCertsAnswer}, &answer)
+	if e := (*Error)(nil); errors.As(err, &e) && e.StatusCode == http.StatusNotFound && e.Message == "no certificates found" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	certs := make([]*x509.Certificate, len(answer.Certs))
+	for i, w := range answer.Certs {
+		if certs[i], err = w.parse(); err != nil {
+			return nil, fmt.Errorf("ejbca: %s: certificate %d: %w", op, i+1, err)
+		}
+	}
+	return certs, nil
 }
 
 // RevokeUser revokes all certificates of the end entity, which stays, unable
