@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"os"
@@ -83,7 +82,11 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		Files:      provision.BrokerFiles(m.dir),
 		Owner:      (*provision.Owner)(m.owner),
 		Report: func(step provision.Step) {
-			log.Info("broker's identity", "file", step.Path, "is", step.Action, "because", step.Reason)
+			if step.Reason != "" {
+				log.Info("broker's identity", "file", step.Path, "is", step.Action, "because", step.Reason)
+				return
+			}
+			log.Info("broker's identity", "file", step.Path, "is", step.Action)
 		},
 	}
 	if err := retry(ctx, log, "waiting for the CA at "+ca.BaseURL, m.provision); err != nil {
@@ -335,12 +338,14 @@ func (m *manager) run(ctx context.Context, kafka []string, up func() error) (err
 		<-brokerEnded
 	}()
 
-	if m.child == nil {
+	if m.child != nil {
+		err = m.reloader.Ready(ctx)
+	} else {
 		m.log.Info("waiting for the broker", "at", m.brokerAddr)
+		// The files may have changed since it read them.
+		err = m.reloader.Reload(ctx)
 	}
-	// The files may have changed since a broker that was already running read
-	// them. For our own child this waits until it is up.
-	if err := m.reloader.Reload(ctx); err != nil {
+	if err != nil {
 		return cause(ctx, err)
 	}
 	m.log.Info("the broker is up", "version", m.version, "listener", m.listen)
@@ -419,13 +424,12 @@ func (m *manager) renewOnce(ctx context.Context) error {
 }
 
 // retry repeats do, with growing pauses and a line in the log for each, until
-// it succeeds, fails for good or ctx ends.
+// it succeeds, ctx ends, or it fails for another reason than the CA's.
 func retry(ctx context.Context, log *slog.Logger, doing string, do func(context.Context) error) error {
 	const longest = 30 * time.Second
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, longest) {
 		err := do(ctx)
-		var field *provision.FieldError
-		if err == nil || errors.As(err, &field) || errors.Is(err, fs.ErrPermission) {
+		if !errors.As(err, new(*ejbca.Error)) {
 			return err
 		}
 		log.Warn(doing, "next try in", pause, "cause", err)

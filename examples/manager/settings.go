@@ -153,10 +153,10 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 	}
 	help := flags.Bool("help", false, "print this text")
 
-	if err := fromEnvironment(flags, getenv); err != nil {
+	if err := flags.Parse(args); err != nil {
 		return nil, &usageError{err}
 	}
-	if err := flags.Parse(args); err != nil {
+	if err := fromEnvironment(flags, getenv); err != nil {
 		return nil, &usageError{err}
 	}
 	if *help {
@@ -178,23 +178,28 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 	return s, nil
 }
 
-// fromEnvironment sets options from variables; what is on the command line is
-// parsed later and wins.
+// fromEnvironment sets the options that are not on the command line from
+// their variables. Those that may be repeated are separated by commas there.
 func fromEnvironment(flags *pflag.FlagSet, getenv func(string) string) error {
 	var errs []error
 	flags.VisitAll(func(f *pflag.Flag) {
+		if f.Changed {
+			return
+		}
 		own := "MQTT_MANAGER_" + strings.ToUpper(strings.ReplaceAll(f.Name, "-", "_"))
 		for _, name := range append([]string{own}, originals[f.Name]...) {
 			value := getenv(name)
 			if value == "" {
 				continue
 			}
-			if err := f.Value.Set(value); err != nil {
-				errs = append(errs, fmt.Errorf("%s=%q: %w", name, value, err))
+			var err error
+			if list, ok := f.Value.(pflag.SliceValue); ok {
+				err = list.Replace(strings.Split(value, ","))
+			} else {
+				err = f.Value.Set(value)
 			}
-			// A list given on the command line replaces the variable's.
-			if slice, ok := f.Value.(pflag.SliceValue); ok {
-				f.DefValue = strings.Join(slice.GetSlice(), ",")
+			if err != nil {
+				errs = append(errs, fmt.Errorf("%s=%q: %w", name, value, err))
 			}
 			return
 		}

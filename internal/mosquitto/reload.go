@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/groupcommit"
 )
@@ -65,29 +66,56 @@ func (r *Reloader) Reload(ctx context.Context) error {
 	return r.group.Do(ctx, struct{}{})
 }
 
+// Ready returns when the broker answers, if only to refuse its own certificate
+// as a client's.
+func (r *Reloader) Ready(ctx context.Context) error {
+	err := await(ctx, r.probe.Barrier, r.waiting)
+	var refused *RefusedError
+	if errors.As(err, &refused) {
+		r.log.Warn("the broker is up, but refuses its own certificate as a client's", "cause", err)
+		return nil
+	}
+	return err
+}
+
+func (r *Reloader) waiting(err error) { r.log.Warn("waiting for the broker to answer", "cause", err) }
+
 // Reloads is how many signals have been sent and answered.
 func (r *Reloader) Reloads() int64 { return r.reloads.Load() }
 
-func (r *Reloader) once(ctx context.Context) error {
+func (r *Reloader) fit() error {
 	if err := r.check(); err != nil {
 		return fmt.Errorf("%w: %w", ErrUnfit, err)
 	}
-	waiting := func(err error) { r.log.Warn("waiting for the broker to answer", "cause", err) }
-	var refused *RefusedError
-	if err := await(ctx, r.probe.Barrier, waiting); err != nil && !errors.As(err, &refused) {
+	return nil
+}
+
+func (r *Reloader) once(ctx context.Context) error {
+	if err := r.fit(); err != nil {
 		return err
+	}
+	began := time.Now()
+	if err := r.Ready(ctx); err != nil {
+		return err
+	}
+	// What was checked long ago may have changed since.
+	if time.Since(began) > time.Second {
+		if err := r.fit(); err != nil {
+			return err
+		}
 	}
 	if err := r.control.Signal(ctx); err != nil {
 		return fmt.Errorf("telling the broker to reload: %w", err)
 	}
-	err := await(ctx, r.probe.Verdict, waiting)
+	err := await(ctx, r.probe.Verdict, r.waiting)
 	if errors.Is(err, ErrOpen) {
 		r.log.Error("the broker is open to everybody after a reload; restarting it")
 		if restart := r.control.Restart(ctx); restart != nil {
 			return fmt.Errorf("%w, and it could not be restarted: %w", ErrOpen, restart)
 		}
-		err = await(ctx, r.probe.Verdict, waiting)
+		err = await(ctx, r.probe.Verdict, r.waiting)
 	}
+	var refused *RefusedError
 	if errors.As(err, &refused) {
 		r.log.Warn("reloaded, but the broker refuses its own certificate as a client's", "cause", err)
 		err = nil

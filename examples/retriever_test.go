@@ -1,0 +1,199 @@
+package examples_test
+
+import (
+	"bufio"
+	"io"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
+)
+
+const secret = "correct horse"
+
+// newGateway is a CA behind dojot's login, where one device is registered.
+func newGateway(t *testing.T, start func(ejbca *ejbcatest.Gateway) *httptest.Server) (url string, server *ejbcatest.Server) {
+	t.Helper()
+	server = ejbcatest.NewServer()
+	t.Cleanup(server.Close)
+	if err := server.Client().PutUser(t.Context(), &ejbca.User{Name: "24f6", Password: "dojot"}); err != nil {
+		t.Fatal(err)
+	}
+	front := start(ejbcatest.NewGateway(server, ejbcatest.Account{Username: "admin", Password: secret}))
+	t.Cleanup(front.Close)
+	return front.URL, server
+}
+
+func plainHTTP(g *ejbcatest.Gateway) *httptest.Server { return httptest.NewServer(g) }
+func overTLS(g *ejbcatest.Gateway) *httptest.Server   { return httptest.NewTLSServer(g) }
+
+func TestRetriever(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	retrieve := func(args ...string) (string, int) {
+		t.Helper()
+		return run(t, dir, secret+"\n", "retriever", append([]string{url, "24f6", "IOTmidCA", "-u", "admin"}, args...)...)
+	}
+	out, code := retrieve("-d", "sensor.local", "-d", "other.local", "-i", "10.0.0.7", "--key-length", "3072")
+	want := `Authenticated
+CA certificates retrieved to certs/IOTmidCA.crt
+24f6 key pair created at certs/24f6.key
+24f6 certificate request created at certs/24f6.csr
+24f6 certificate signed. Available at certs/24f6.crt
+`
+	if code != 0 || out != want {
+		t.Fatalf("exit status %d\n%s\nwant\n%s", code, out, want)
+	}
+	text, err := exec.Command("openssl", "x509", "-noout", "-text", "-in", filepath.Join(dir, "certs", "24f6.crt")).CombinedOutput()
+	if err != nil {
+		t.Fatalf("openssl: %v\n%s", err, text)
+	}
+	for _, words := range []string{"Subject: CN = 24f6", "DNS:sensor.local, DNS:other.local, IP Address:10.0.0.7", "(3072 bit)"} {
+		if !strings.Contains(string(text), words) {
+			t.Errorf("the certificate does not say %q:\n%s", words, text)
+		}
+	}
+
+	// What is there stays.
+	out, code = retrieve("-d", "sensor.local", "-d", "other.local", "-i", "10.0.0.7")
+	want = `Authenticated
+CA Certificate file already exists at certs/IOTmidCA.crt. Skipping.
+Key pair already exists at certs/24f6.key. Skipping.
+CSR file already exists at certs/24f6.csr. Skipping.
+Certificate file already exists at certs/24f6.crt. Skipping.
+`
+	if code != 0 || out != want {
+		t.Errorf("again: exit status %d\n%s\nwant\n%s", code, out, want)
+	}
+
+	// To overwrite takes an end entity that may enrol again; without, nothing
+	// is lost.
+	key, err := os.ReadFile(filepath.Join(dir, "certs", "24f6.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, code = retrieve("--overwrite")
+	if code != 1 || !strings.Contains(out, "has its certificate already") {
+		t.Errorf("overwrite: exit status %d\n%s", code, out)
+	}
+	if after, err := os.ReadFile(filepath.Join(dir, "certs", "24f6.key")); err != nil || string(after) != string(key) {
+		t.Errorf("the key in service was lost: %v", err)
+	}
+}
+
+func TestRetrieverRefusals(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	for _, tc := range []struct {
+		name  string
+		stdin string
+		args  []string
+		code  int
+		words string
+	}{
+		{"wrong password", "wrong " + secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin"}, 1, "wrong user or password"},
+		{"unknown user", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "nobody"}, 1, "wrong user or password"},
+		{"unknown device", secret + "\n", []string{url, "ffff", "IOTmidCA", "-u", "admin"}, 1, "has to be created in dojot first"},
+		{"unknown CA", secret + "\n", []string{url, "24f6", "NoSuchCA", "-u", "admin"}, 1, "names of CA and device"},
+		{"nobody there", secret + "\n", []string{"http://127.0.0.1:1", "24f6", "IOTmidCA", "-u", "admin"}, 1, "check HOST"},
+		{"no password", "", []string{url, "24f6", "IOTmidCA", "-u", "admin"}, 1, "empty"},
+		{"nobody to ask for the user", secret + "\n", []string{url, "24f6", "IOTmidCA"}, 2, "--username"},
+		{"too few arguments", "", []string{url, "24f6"}, 2, "HOST DEVICE CA"},
+		{"host without scheme", "", []string{"localhost:8000", "24f6", "IOTmidCA"}, 2, "http://"},
+		{"device is a path", secret + "\n", []string{url, "../24f6", "IOTmidCA", "-u", "admin"}, 1, "common name"},
+		{"CA is a path", secret + "\n", []string{url, "24f6", "../IOTmidCA", "-u", "admin"}, 2, "want a name"},
+		{"same files", secret + "\n", []string{url, "24f6", "24f6", "-u", "admin"}, 2, "the same"},
+		{"short key", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin", "-k", "1024"}, 1, "key length"},
+		{"password on the command line", "", []string{url, "24f6", "IOTmidCA", "-u", "admin", "--password", secret}, 2, "--password"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			out, code := run(t, dir, tc.stdin, "retriever", tc.args...)
+			if code != tc.code || !strings.Contains(out, tc.words) {
+				t.Errorf("exit status %d, want %d with %q\n%s", code, tc.code, tc.words, out)
+			}
+			if strings.Contains(out, secret) {
+				t.Error("the password is in the output")
+			}
+		})
+	}
+	if _, err := os.Stat(filepath.Join(dir, "certs", "ffff.crt")); err == nil {
+		t.Error("a refused device has a certificate")
+	}
+}
+
+// Without the check, all steps go without it, not the login alone.
+func TestRetrieverSkipHTTPSCheck(t *testing.T) {
+	url, _ := newGateway(t, overTLS)
+	dir := t.TempDir()
+	args := []string{url, "24f6", "IOTmidCA", "-u", "admin"}
+	if out, code := run(t, dir, secret+"\n", "retriever", args...); code != 1 || !strings.Contains(out, "certificate") {
+		t.Errorf("a server that nobody vouches for: exit status %d\n%s", code, out)
+	}
+	if out, code := run(t, dir, secret+"\n", "retriever", append(args, "--skip-https-check")...); code != 0 {
+		t.Errorf("without the check: exit status %d\n%s", code, out)
+	}
+}
+
+func TestRetrieverPasswordFile(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte(secret+"\r\nsecond line\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := run(t, dir, "", "retriever", url, "24f6", "IOTmidCA", "-u", "admin", "--password-file", "pw"); code != 0 {
+		t.Errorf("exit status %d\n%s", code, out)
+	}
+}
+
+// On a terminal, user and password are asked for, and the password is not
+// shown.
+func TestRetrieverOnATerminal(t *testing.T) {
+	script, err := exec.LookPath("script") // of Debian's bsdutils, which every system has
+	if err != nil {
+		t.Skip("needs script(1) for a terminal")
+	}
+	url, _ := newGateway(t, plainHTTP)
+	cmd := exec.Command(script, "--quiet", "--return", "--command",
+		filepath.Join(bin, "retriever")+" "+url+" 24f6 IOTmidCA", "/dev/null")
+	cmd.Dir = t.TempDir()
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var shown strings.Builder
+	in := bufio.NewReader(io.TeeReader(stdout, &shown))
+	for _, step := range []struct{ prompt, answer string }{
+		{"enter your dojot username: ", "admin\n"},
+		{"enter password for admin: ", secret + "\n"},
+	} {
+		for !strings.Contains(shown.String(), step.prompt) {
+			if _, err := in.ReadByte(); err != nil {
+				t.Fatalf("waiting for %q: %v\n%s", step.prompt, err, shown.String())
+			}
+		}
+		if _, err := io.WriteString(stdin, step.answer); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := io.Copy(io.Discard, in); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v\n%s", err, shown.String())
+	}
+	if !strings.Contains(shown.String(), "Authenticated") || strings.Contains(shown.String(), secret) {
+		t.Errorf("the terminal shows\n%s", shown.String())
+	}
+}
