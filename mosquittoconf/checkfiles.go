@@ -1,15 +1,11 @@
 package mosquittoconf
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -34,43 +30,6 @@ type Environment struct {
 	Version string
 }
 
-// Severity says what a finding means for a broker that reads the files.
-type Severity uint8
-
-const (
-	// Warning is a fault that the broker survives, or one that a reload does
-	// not make worse.
-	Warning Severity = iota
-	// Fatal is a fault with which a start or a SIGHUP stops the broker, opens
-	// it to everybody, or fails all its TLS handshakes.
-	Fatal
-)
-
-func (s Severity) String() string {
-	switch s {
-	case Warning:
-		return "warning"
-	case Fatal:
-		return "fatal"
-	}
-	return "Severity(" + strconv.Itoa(int(s)) + ")"
-}
-
-// Finding is a fault in the material of a configuration.
-type Finding struct {
-	ID       string // what it is, such as "certificate-expired"; see [File.CheckFiles]
-	File     string // the configuration, as given to Parse
-	Line     int    // of the directive that names the material
-	Severity Severity
-	Message  string // what is wrong with which file
-	Remedy   string // what to do about it
-}
-
-// String returns the finding in a line: position, severity, message, remedy.
-func (f Finding) String() string {
-	return fmt.Sprintf("%s:%d: %s: %s; %s", f.File, f.Line, f.Severity, f.Message, f.Remedy)
-}
-
 // CheckFiles looks at the files that the configuration names as a broker in
 // env would, and returns what is wrong, in the order of the directives. It
 // changes nothing and does not connect to anything.
@@ -80,8 +39,7 @@ func (f Finding) String() string {
 // understand it. The path is taken for what it says: POSIX ACLs and other
 // processes' mounts are not seen.
 //
-// Of a TLS listener: "tls-incomplete" (up to 2.0.20 such a listener speaks
-// plain MQTT), "ca-unset", "cafile-invalid", "ca-none", "ca-expired",
+// Of a TLS listener: "cafile-invalid", "ca-none", "ca-expired",
 // "certfile-invalid", "certificate-expired", "certificate-not-yet-valid",
 // "certificate-not-for-servers", "chain-unverified", "keyfile-invalid",
 // "key-encrypted", "key-mismatch", "key-exposed", "crlfile-invalid",
@@ -96,65 +54,41 @@ func (f Finding) String() string {
 //
 // "include-dir" says that there are other files, which are not checked.
 func (f *File) CheckFiles(env Environment) []Finding {
-	c := checker{file: f, env: env, version: parseVersion(env.Version)}
+	c := checker{findings: newFindings(f), env: env, version: newest}
+	if v, err := ParseVersion(env.Version); err == nil {
+		c.version = v
+	}
 	if c.env.Now.IsZero() {
 		c.env.Now = time.Now()
 	}
 	for _, l := range f.Listeners() {
 		c.listener(&l)
 	}
-	for _, d := range f.directives {
+	for _, d := range f.statements {
 		switch d.Key {
 		case "acl_file", "password_file", "psk_file":
 			c.guarded(d)
 		case "include_dir":
+			if _, loaded := d.file.included[d.line]; loaded {
+				continue
+			}
+			if info, err := os.Stat(c.path(d)); err != nil || !info.IsDir() {
+				c.refused(d, "file-missing", fmt.Sprintf("include_dir %s is no folder", c.path(d)), "make it, or remove the line")
+				continue
+			}
 			c.warn(d, "include-dir", fmt.Sprintf("the files in %s are not checked", d.Value), "check each of them")
 		}
 	}
-	slices.SortStableFunc(c.findings, func(a, b Finding) int { return cmp.Compare(a.Line, b.Line) })
-	return c.findings
+	return c.sorted()
 }
 
 type checker struct {
-	file     *File
-	env      Environment
-	version  [3]int
-	findings []Finding
+	*findings
+	env     Environment
+	version Version
 }
 
-func (c *checker) fatal(d Directive, id, message, remedy string) {
-	c.add(Fatal, d, id, message, remedy)
-}
-func (c *checker) warn(d Directive, id, message, remedy string) {
-	c.add(Warning, d, id, message, remedy)
-}
-
-func (c *checker) add(s Severity, d Directive, id, message, remedy string) {
-	c.findings = append(c.findings, Finding{
-		ID: id, File: c.file.name, Line: d.Line, Severity: s, Message: message, Remedy: remedy,
-	})
-}
-
-// parseVersion returns a version above all others for one that it does not
-// understand. A suffix as in 2.1.0-rc1 is ignored.
-func parseVersion(s string) (v [3]int) {
-	s, _, _ = strings.Cut(s, "-")
-	parts := strings.Split(s, ".")
-	for i := range v {
-		n, err := strconv.Atoi(parts[min(i, len(parts)-1)])
-		if err != nil || len(parts) != len(v) {
-			return [3]int{math.MaxInt}
-		}
-		v[i] = n
-	}
-	return v
-}
-
-func (c *checker) atLeast(major, minor, patch int) bool {
-	return slices.Compare(c.version[:], []int{major, minor, patch}) >= 0
-}
-
-func (c *checker) path(d Directive) string {
+func (c *checker) path(d statement) string {
 	if filepath.IsAbs(d.Value) {
 		return d.Value
 	}
@@ -165,22 +99,22 @@ func (c *checker) path(d Directive) string {
 const maxFile = 1 << 28
 
 // read returns the content of the file that d names, or reports why not.
-func (c *checker) read(d Directive) ([]byte, bool) {
+func (c *checker) read(d statement) ([]byte, bool) {
 	path := c.path(d)
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.fatal(d, "file-missing", fmt.Sprintf("%s %s does not exist", d.Key, path), "put the file there or correct the path")
+		c.refused(d, "file-missing", fmt.Sprintf("%s %s does not exist", d.Key, path), "put the file there or correct the path")
 		return nil, false
 	case err != nil:
 		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
 		return nil, false
 	case !info.Mode().IsRegular():
-		c.fatal(d, "file-not-regular", fmt.Sprintf("%s %s is not a regular file", d.Key, path), "put a file there or correct the path")
+		c.refused(d, "file-not-regular", fmt.Sprintf("%s %s is not a regular file", d.Key, path), "put a file there or correct the path")
 		return nil, false
 	}
 	if obstacle := c.obstacle(path); obstacle != "" {
-		c.fatal(d, "file-unreadable",
+		c.refused(d, "file-unreadable",
 			fmt.Sprintf("user %d of the broker cannot read %s %s: %s", c.env.UID, d.Key, path, obstacle),
 			"give the file to the broker's user or group, with mode 0640 or 0600")
 	}
@@ -197,14 +131,14 @@ func (c *checker) read(d Directive) ([]byte, bool) {
 }
 
 // guarded checks a file that the broker opens with care.
-func (c *checker) guarded(d Directive) {
+func (c *checker) guarded(d statement) {
 	path := c.path(d)
 	link, err := os.Lstat(path)
 	if err == nil && link.Mode()&fs.ModeSymlink != 0 {
 		message := fmt.Sprintf("%s %s is a symbolic link, which 2.1 and later refuse", d.Key, path)
 		remedy := "name the file itself"
-		if c.atLeast(2, 1, 0) {
-			c.fatal(d, "symlink", message, remedy)
+		if c.version.atLeast(2, 1, 0) {
+			c.refused(d, "symlink", message, remedy)
 		} else {
 			c.warn(d, "symlink", message, remedy)
 		}
@@ -217,7 +151,7 @@ func (c *checker) guarded(d Directive) {
 		c.warn(d, "acl-empty", fmt.Sprintf("%s %s holds no rule: nobody may do anything", d.Key, path), "add rules")
 	}
 	info, err := os.Stat(path)
-	if err != nil || !c.atLeast(2, 0, 16) {
+	if err != nil || !c.version.atLeast(2, 0, 16) {
 		return
 	}
 	if info.Mode()&0o007 != 0 {

@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 	"os/user"
@@ -23,17 +24,17 @@ import (
 )
 
 func ExampleFile_CheckFiles() {
-	f, err := mosquittoconf.Parse("mosquitto.conf", []byte("listener 8883\ncertfile broker.crt\n"))
+	f, err := mosquittoconf.Parse("mosquitto.conf", []byte("listener 8883\ncertfile broker.crt\nkeyfile broker.key\n"))
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	for _, finding := range f.CheckFiles(mosquittoconf.Environment{Dir: "/etc/mosquitto", Version: "2.0.11"}) {
-		if finding.Severity == mosquittoconf.Fatal {
-			fmt.Println(finding.ID, "in line", finding.Line)
-		}
+	for _, finding := range f.CheckFiles(mosquittoconf.Environment{Dir: "/no/such/folder", Version: "2.0.11"}) {
+		fmt.Println(finding)
 	}
-	// Output: tls-incomplete in line 2
+	// Output:
+	// mosquitto.conf:2: refused: certfile /no/such/folder/broker.crt does not exist; put the file there or correct the path
+	// mosquitto.conf:3: refused: keyfile /no/such/folder/broker.key does not exist; put the file there or correct the path
 }
 
 // goodConf belongs to newMaterial. It follows a listener line.
@@ -65,9 +66,9 @@ func verdicts(findings []mosquittoconf.Finding) string {
 	return s.String()
 }
 
-// Each case says what CheckFiles finds. The broker must agree: with a Fatal
-// finding it refuses to start or a proper client cannot connect; without one
-// the client can, unless the case says that clients are refused.
+// Each case says what CheckFiles finds. The broker must agree: it refuses to
+// start, it starts and a proper client cannot connect (a trap), or the client
+// can, unless the case says that clients are refused.
 func TestCheckFiles(t *testing.T) {
 	edit := func(from, to string) string { return strings.Replace(goodConf, from, to, 1) }
 	tests := []struct {
@@ -75,7 +76,7 @@ func TestCheckFiles(t *testing.T) {
 		conf    string // goodConf if empty
 		change  func(*testing.T, *material)
 		want    []string
-		refused bool // although there is only a warning
+		shut    bool // although there is only a warning
 		unasked bool // the broker is not asked; why is said at the case
 	}{
 		{name: "good"},
@@ -103,23 +104,23 @@ func TestCheckFiles(t *testing.T) {
 		}},
 		{name: "key readable to a group", change: func(t *testing.T, m *material) { m.chmod(t, "mosquitto.key", 0o640) }},
 
-		{name: "cafile missing", conf: edit("ca.crt", "no.crt"), want: []string{"fatal file-missing"}},
+		{name: "cafile missing", conf: edit("ca.crt", "no.crt"), want: []string{"refused file-missing"}},
 		{name: "cafile empty", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", nil) },
-			want: []string{"fatal cafile-invalid"}},
+			want: []string{"refused cafile-invalid"}},
 		{name: "cafile of DER", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", m.ca.cert.Raw) },
-			want: []string{"fatal cafile-invalid"}},
+			want: []string{"refused cafile-invalid"}},
 		{name: "cafile truncated", change: func(t *testing.T, m *material) {
 			all := append(m.ca.certPEM(), m.ca.certPEM()...)
 			m.write(t, "ca.crt", all[:len(all)-40])
-		}, want: []string{"fatal cafile-invalid"}},
+		}, want: []string{"refused cafile-invalid"}},
 		{name: "cafile of garbage in armour", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crt", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: []byte("garbage")}))
-		}, want: []string{"fatal cafile-invalid"}},
+		}, want: []string{"refused cafile-invalid"}},
 		{name: "cafile of a list", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crt", m.ca.crlPEM(t, time.Now().Add(time.Hour)))
-		}, want: []string{"fatal cafile-invalid"}},
+		}, want: []string{"trap ca-none"}},
 		{name: "cafile without CA", change: func(t *testing.T, m *material) { m.write(t, "ca.crt", m.server.certPEM()) },
-			want: []string{"fatal ca-none"}},
+			want: []string{"trap ca-none"}},
 		{name: "second CA expired", change: func(t *testing.T, m *material) {
 			template := named("old CA")
 			template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
@@ -128,26 +129,23 @@ func TestCheckFiles(t *testing.T) {
 			end := time.Now().Add(time.Hour)
 			m.write(t, "ca.crl", append(m.ca.crlPEM(t, end), old.crlPEM(t, end)...))
 		}, want: []string{"warning ca-expired"}},
-		{name: "no CA", conf: edit("cafile ca.crt\n", ""), want: []string{"fatal ca-unset"}},
-		{name: "capath missing", conf: edit("cafile ca.crt", "capath no"), want: []string{"fatal file-missing"}},
+		{name: "capath missing", conf: edit("cafile ca.crt", "capath no"), want: []string{"trap file-missing"}},
 
-		{name: "certfile missing", conf: edit("mosquitto.crt", "no.crt"), want: []string{"fatal file-missing"}},
-		{name: "certfile a folder", conf: edit("mosquitto.crt", "."), want: []string{"fatal file-not-regular"}},
-		{name: "certfile of a key", conf: edit("mosquitto.crt", "mosquitto.key"), want: []string{"fatal certfile-invalid"}},
-		{name: "no certfile", conf: edit("certfile mosquitto.crt\n", ""), want: []string{"fatal tls-incomplete"}},
-		{name: "no keyfile", conf: edit("keyfile mosquitto.key\n", ""), want: []string{"fatal tls-incomplete"}},
+		{name: "certfile missing", conf: edit("mosquitto.crt", "no.crt"), want: []string{"refused file-missing"}},
+		{name: "certfile a folder", conf: edit("mosquitto.crt", "."), want: []string{"refused file-not-regular"}},
+		{name: "certfile of a key", conf: edit("mosquitto.crt", "mosquitto.key"), want: []string{"refused certfile-invalid"}},
 		{name: "certificate expired", change: func(t *testing.T, m *material) {
 			template := named("mosquitto")
 			template.NotBefore, template.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 			m.serve(t, issue(t, template, m.ca))
-		}, want: []string{"fatal certificate-expired"}},
+		}, want: []string{"trap certificate-expired"}},
 		{name: "certificate of tomorrow", change: func(t *testing.T, m *material) {
 			template := named("mosquitto")
 			template.NotBefore = time.Now().Add(time.Hour)
 			m.serve(t, issue(t, template, m.ca))
-		}, want: []string{"fatal certificate-not-yet-valid"}},
+		}, want: []string{"trap certificate-not-yet-valid"}},
 		{name: "certificate for clients", change: func(t *testing.T, m *material) { m.serve(t, m.client) },
-			want: []string{"fatal certificate-not-for-servers"}},
+			want: []string{"trap certificate-not-for-servers"}},
 		{name: "certificate without extended key usage", change: func(t *testing.T, m *material) {
 			m.serve(t, issue(t, named("mosquitto"), m.ca))
 		}},
@@ -166,54 +164,54 @@ func TestCheckFiles(t *testing.T) {
 			m.write(t, "ca.crt", clients.certPEM())
 		}, want: []string{"warning chain-unverified"}},
 
-		{name: "keyfile missing", conf: edit("mosquitto.key", "no.key"), want: []string{"fatal file-missing"}},
-		{name: "keyfile of a certificate", conf: edit("mosquitto.key", "mosquitto.crt"), want: []string{"fatal keyfile-invalid"}},
+		{name: "keyfile missing", conf: edit("mosquitto.key", "no.key"), want: []string{"refused file-missing"}},
+		{name: "keyfile of a certificate", conf: edit("mosquitto.key", "mosquitto.crt"), want: []string{"refused keyfile-invalid"}},
 		{name: "keyfile of garbage in armour", change: func(t *testing.T, m *material) {
 			m.write(t, "mosquitto.key", pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: []byte("garbage")}))
-		}, want: []string{"fatal keyfile-invalid"}},
+		}, want: []string{"refused keyfile-invalid"}},
 		{name: "key of another", change: func(t *testing.T, m *material) { m.write(t, "mosquitto.key", m.client.keyPEM(t)) },
-			want: []string{"fatal key-mismatch"}},
+			want: []string{"refused key-mismatch"}},
 		// The broker would ask at the terminal of whoever runs this test.
 		{name: "key encrypted", unasked: true, change: func(t *testing.T, m *material) {
 			m.write(t, "mosquitto.key", pem.EncodeToMemory(&pem.Block{Type: "ENCRYPTED PRIVATE KEY", Bytes: []byte{0x30, 0}}))
-		}, want: []string{"fatal key-encrypted"}},
+		}, want: []string{"refused key-encrypted"}},
 		{name: "key readable to others", change: func(t *testing.T, m *material) { m.chmod(t, "mosquitto.key", 0o644) },
 			want: []string{"warning key-exposed"}},
 
-		{name: "crlfile missing", conf: edit("ca.crl", "no.crl"), want: []string{"fatal file-missing"}},
+		{name: "crlfile missing", conf: edit("ca.crl", "no.crl"), want: []string{"refused file-missing"}},
 		{name: "crlfile empty", change: func(t *testing.T, m *material) { m.write(t, "ca.crl", nil) },
-			want: []string{"fatal crlfile-invalid"}},
+			want: []string{"refused crlfile-invalid"}},
 		{name: "crlfile of DER", change: func(t *testing.T, m *material) {
 			block, _ := pem.Decode(m.ca.crlPEM(t, time.Now().Add(time.Hour)))
 			m.write(t, "ca.crl", block.Bytes)
-		}, want: []string{"fatal crlfile-invalid"}},
+		}, want: []string{"refused crlfile-invalid"}},
 		{name: "list of another CA", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", issue(t, named("other CA"), nil).crlPEM(t, time.Now().Add(time.Hour)))
-		}, want: []string{"fatal crl-foreign"}},
+		}, want: []string{"trap crl-foreign"}},
 		{name: "list of a second CA missing", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crt", append(m.ca.certPEM(), issue(t, named("other CA"), nil).certPEM()...))
 		}, want: []string{"warning crl-missing"}},
-		{name: "list expired", refused: true, change: func(t *testing.T, m *material) {
+		{name: "list expired", shut: true, change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", m.ca.crlPEM(t, time.Now().Add(-time.Hour)))
 		}, want: []string{"warning crl-expired"}},
 		{name: "list expired beside a good one", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", append(m.ca.crlPEM(t, time.Now().Add(-time.Hour)), m.ca.crlPEM(t, time.Now().Add(time.Hour))...))
 		}},
-		{name: "list by another key", refused: true, change: func(t *testing.T, m *material) {
+		{name: "list by another key", shut: true, change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", issue(t, named("test CA"), nil).crlPEM(t, time.Now().Add(time.Hour)))
 		}, want: []string{"warning crl-unusable"}},
 
-		{name: "access file missing", conf: edit("access.acl", "no.acl"), want: []string{"fatal file-missing"}},
+		{name: "access file missing", conf: edit("access.acl", "no.acl"), want: []string{"refused file-missing"}},
 		// 2.0.11 reads a folder, slowly, as rules that permit nothing.
-		{name: "access file a folder", unasked: true, conf: edit("access.acl", "."), want: []string{"fatal file-not-regular"}},
+		{name: "access file a folder", unasked: true, conf: edit("access.acl", "."), want: []string{"refused file-not-regular"}},
 		{name: "access file of comments", change: func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("# user a\n\n \t\r\n")) },
 			want: []string{"warning acl-empty"}},
-		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"fatal file-missing"}},
+		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"refused file-missing"}},
 		{name: "included folder", conf: goodConf + "include_dir .\n", want: []string{"warning include-dir"}},
 		{name: "two at once, in file order", conf: edit("mosquitto.key", "no.key"), change: func(t *testing.T, m *material) {
 			m.write(t, "access.acl", nil)
 			m.write(t, "ca.crt", nil)
-		}, want: []string{"fatal cafile-invalid", "fatal file-missing", "warning acl-empty"}},
+		}, want: []string{"refused cafile-invalid", "refused file-missing", "warning acl-empty"}},
 	}
 	version := installed(t)
 	for _, tt := range tests {
@@ -235,8 +233,12 @@ func TestCheckFiles(t *testing.T) {
 				return
 			}
 			works := m.works(t, mosquittotest.Options{Dir: m.dir, Conf: tt.conf})
-			if want := !strings.Contains(want, "fatal") && !tt.refused; (works == nil) != want {
+			if want := !strings.Contains(want, "refused") && !strings.Contains(want, "trap") && !tt.shut; (works == nil) != want {
 				t.Errorf("the broker: %v", works)
+			}
+			_, ended := errors.AsType[*mosquittotest.ExitError](works)
+			if want := strings.Contains(want, "refused"); ended != want {
+				t.Errorf("refused %t; the broker: %v", want, works)
 			}
 		})
 	}
@@ -298,9 +300,9 @@ func TestCheckFilesByVersion(t *testing.T) {
 		}, map[string]string{
 			"2.0.11": "warning symlink\n",
 			"2.0.21": "warning symlink\n",
-			"2.1.2":  "fatal symlink\n",
-			"":       "fatal symlink\n",
-			"newest": "fatal symlink\n",
+			"2.1.2":  "refused symlink\n",
+			"":       "refused symlink\n",
+			"newest": "refused symlink\n",
 		}},
 		{"world-readable", func(t *testing.T, m *material) { m.chmod(t, "access.acl", 0o644) }, map[string]string{
 			"2.0.11":     "",
@@ -326,7 +328,7 @@ func TestCheckFilesByVersion(t *testing.T) {
 			}
 			got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: version}))
 			b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Conf: goodConf})
-			if (err != nil) != strings.Contains(got, "fatal") {
+			if (err != nil) != strings.Contains(got, "refused") {
 				t.Fatalf("got %q; the broker: %v", got, err)
 			}
 			if err != nil {
@@ -352,12 +354,12 @@ func TestCheckFilesDates(t *testing.T) {
 	m := newMaterial(t)
 	f := parse(t, "listener 8883\n"+goodConf)
 	env := mosquittoconf.Environment{Dir: m.dir, Version: "2.0.11", Now: time.Now().AddDate(1, 0, 0)}
-	want := "warning ca-expired\nfatal certificate-expired\nwarning crl-expired\n"
+	want := "warning ca-expired\ntrap certificate-expired\nwarning crl-expired\n"
 	if got := verdicts(f.CheckFiles(env)); got != want {
 		t.Errorf("in a year: got %q, want %q", got, want)
 	}
 	env.Now = time.Now().AddDate(-1, 0, 0)
-	want = "fatal certificate-not-yet-valid\nwarning crl-unusable\n"
+	want = "trap certificate-not-yet-valid\nwarning crl-unusable\n"
 	if got := verdicts(f.CheckFiles(env)); got != want {
 		t.Errorf("a year ago: got %q, want %q", got, want)
 	}
@@ -380,7 +382,7 @@ func TestCheckFilesAsAnotherUser(t *testing.T) {
 
 	check := func(when string, want int) {
 		t.Helper()
-		got := strings.Count(verdicts(f.CheckFiles(env)), "fatal file-unreadable")
+		got := strings.Count(verdicts(f.CheckFiles(env)), "refused file-unreadable")
 		if got != want {
 			t.Errorf("%s: got %d unreadable files, want %d: %v", when, got, want, f.CheckFiles(env))
 		}
@@ -416,7 +418,7 @@ func TestCheckFilesAsAnotherUser(t *testing.T) {
 		t.Fatal(err)
 	}
 	env.Groups = []int{7, 12345}
-	if got := verdicts(f.CheckFiles(env)); strings.Contains(got, "fatal") {
+	if got := verdicts(f.CheckFiles(env)); strings.Contains(got, "refused") {
 		t.Errorf("file of another group of the user: got %q", got)
 	}
 	env.Version = "2.0.21"
@@ -479,7 +481,7 @@ func TestCheckFilesOfDojot(t *testing.T) {
 	if len(got) != 1 || got[0].Line != 9 || got[0].ID != "file-missing" {
 		t.Fatalf("got %v", got)
 	}
-	want := "mosquitto.conf:9: fatal: crlfile " + m.path("ca.crl") + " does not exist; put the file there or correct the path"
+	want := "mosquitto.conf:9: refused: crlfile " + m.path("ca.crl") + " does not exist; put the file there or correct the path"
 	if got[0].String() != want {
 		t.Errorf("got %q, want %q", got[0], want)
 	}

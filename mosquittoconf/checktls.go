@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -21,32 +22,16 @@ func (c *checker) listener(l *ListenerSection) {
 	capath, hasPath := l.directive("capath")
 	crlfile, hasCRL := l.directive("crlfile")
 	if !hasCert || !hasKey {
-		for _, d := range []Directive{certfile, keyfile, cafile, capath, crlfile} {
-			if d.Key != "" {
-				c.fatal(d, "tls-incomplete",
-					fmt.Sprintf("the listener has %s but not both of certfile and keyfile: up to 2.0.20 it speaks plain MQTT, later brokers refuse most of this", d.Key),
-					"set certfile and keyfile, or remove the other TLS options")
-				return
-			}
-		}
-		return
+		return // Vet says what becomes of it
 	}
-
-	require := false
-	if d, ok := l.directive("require_certificate"); ok && isTrue(d.Value) {
-		require = true
-		if !hasCA && !hasPath {
-			c.fatal(d, "ca-unset", "clients must have certificates, but there is no CA to check them: every client is refused", "set cafile")
-		}
-	}
-
+	require := l.isTrue("require_certificate")
 	var cas []*x509.Certificate
 	if hasCA {
 		cas = c.cas(cafile, require)
 	}
 	if hasPath {
 		if info, err := os.Stat(c.path(capath)); require && !hasCA && (err != nil || !info.IsDir()) {
-			c.fatal(capath, "file-missing", fmt.Sprintf("capath %s is no folder: every client is refused", c.path(capath)), "correct the path")
+			c.trap(capath, "file-missing", fmt.Sprintf("capath %s is no folder: every client is refused", c.path(capath)), "correct the path")
 		}
 	}
 	chain := c.certificate(certfile, cas)
@@ -63,27 +48,15 @@ func (c *checker) listener(l *ListenerSection) {
 	}
 }
 
-// directive returns the one that counts, the last.
-func (l *ListenerSection) directive(key string) (Directive, bool) {
-	for _, d := range slices.Backward(l.Directives) {
-		if d.Key == key {
-			return d, true
-		}
-	}
-	return Directive{}, false
-}
-
-func isTrue(value string) bool { return value == "true" || value == "1" }
-
 // certificates returns the certificates of a file, in its order. It reports what does not
 // parse; what Go does not read but OpenSSL may is a warning.
-func (c *checker) certificates(d Directive) ([]*x509.Certificate, bool) {
+func (c *checker) certificates(d statement) ([]*x509.Certificate, bool) {
 	data, ok := c.read(d)
 	if !ok {
 		return nil, false
 	}
 	invalid := func(err error) {
-		c.fatal(d, d.Key+"-invalid", fmt.Sprintf("%s %s: %v", d.Key, c.path(d), err), "replace it by PEM certificates")
+		c.refused(d, d.Key+"-invalid", fmt.Sprintf("%s %s: %v", d.Key, c.path(d), err), "replace it by PEM certificates")
 	}
 	blocks, err := pemBlocks(data)
 	if err != nil {
@@ -111,22 +84,25 @@ func (c *checker) certificates(d Directive) ([]*x509.Certificate, bool) {
 			return nil, false
 		}
 	}
+	if !found && d.Key == "cafile" && slices.ContainsFunc(blocks, func(b *pem.Block) bool { return b.Type == "X509 CRL" }) {
+		return nil, true // which OpenSSL loads
+	}
 	if !found {
 		invalid(errors.New("no PEM certificate in it"))
 		return nil, false
 	}
-	return certs, len(certs) > 0
+	return certs, true
 }
 
 // cas returns the CAs of a cafile.
-func (c *checker) cas(d Directive, require bool) []*x509.Certificate {
+func (c *checker) cas(d statement, require bool) []*x509.Certificate {
 	certs, ok := c.certificates(d)
 	if !ok {
 		return nil
 	}
 	certs = slices.DeleteFunc(certs, func(cert *x509.Certificate) bool { return !isCA(cert) })
 	if len(certs) == 0 && require {
-		c.fatal(d, "ca-none", fmt.Sprintf("cafile %s holds no certificate of a CA: every client is refused", c.path(d)),
+		c.trap(d, "ca-none", fmt.Sprintf("cafile %s holds no certificate of a CA: every client is refused", c.path(d)),
 			"put the certificate of the CA there, not one that it has issued")
 	}
 	for _, ca := range certs {
@@ -146,20 +122,20 @@ func isCA(cert *x509.Certificate) bool {
 
 // certificate checks the broker's certificate and returns its chain, the
 // broker's own first.
-func (c *checker) certificate(d Directive, cas []*x509.Certificate) []*x509.Certificate {
+func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Certificate {
 	chain, ok := c.certificates(d)
-	if !ok {
+	if !ok || len(chain) == 0 {
 		return nil
 	}
 	leaf, path, now := chain[0], c.path(d), c.env.Now
 	switch {
 	case now.After(leaf.NotAfter):
-		c.fatal(d, "certificate-expired", fmt.Sprintf("the certificate in %s expired at %s: clients refuse the broker", path, show(leaf.NotAfter)), "renew it")
+		c.trap(d, "certificate-expired", fmt.Sprintf("the certificate in %s expired at %s: clients refuse the broker", path, show(leaf.NotAfter)), "renew it")
 	case now.Before(leaf.NotBefore):
-		c.fatal(d, "certificate-not-yet-valid", fmt.Sprintf("the certificate in %s is valid from %s: clients refuse the broker", path, show(leaf.NotBefore)), "check the clocks of this machine and of the CA")
+		c.trap(d, "certificate-not-yet-valid", fmt.Sprintf("the certificate in %s is valid from %s: clients refuse the broker", path, show(leaf.NotBefore)), "check the clocks of this machine and of the CA")
 	}
 	if !forServers(leaf) {
-		c.fatal(d, "certificate-not-for-servers", fmt.Sprintf("the extended key usage of the certificate in %s lacks serverAuth: clients refuse the broker", path), "have it issued with serverAuth, or without extended key usage")
+		c.trap(d, "certificate-not-for-servers", fmt.Sprintf("the extended key usage of the certificate in %s lacks serverAuth: clients refuse the broker", path), "have it issued with serverAuth, or without extended key usage")
 	}
 	if len(cas) == 0 || now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
 		return chain
@@ -194,7 +170,7 @@ func forServers(cert *x509.Certificate) bool {
 }
 
 // key checks the broker's private key against its certificate.
-func (c *checker) key(d Directive, chain []*x509.Certificate) {
+func (c *checker) key(d statement, chain []*x509.Certificate) {
 	data, ok := c.read(d)
 	if !ok {
 		return
@@ -207,13 +183,13 @@ func (c *checker) key(d Directive, chain []*x509.Certificate) {
 	var notRead *unreadKeyError
 	switch {
 	case errors.Is(err, errEncrypted):
-		c.fatal(d, "key-encrypted", fmt.Sprintf("keyfile %s: %v: the broker would ask for its password at a terminal", path, err), "store it without a password, with mode 0600")
+		c.refused(d, "key-encrypted", fmt.Sprintf("keyfile %s: %v: the broker would ask for its password at a terminal", path, err), "store it without a password, with mode 0600")
 	case errors.As(err, &notRead):
 		c.warn(d, "not-checked", fmt.Sprintf("keyfile %s: %v", path, err), "look at it with openssl pkey -text -noout")
 	case err != nil:
-		c.fatal(d, "keyfile-invalid", fmt.Sprintf("keyfile %s: %v", path, err), "replace it by a PEM private key")
+		c.refused(d, "keyfile-invalid", fmt.Sprintf("keyfile %s: %v", path, err), "replace it by a PEM private key")
 	case len(chain) > 0 && !samePublicKey(key.Public(), chain[0].PublicKey):
-		c.fatal(d, "key-mismatch", fmt.Sprintf("the private key %s is not that of the certificate: every handshake fails", path),
+		c.refused(d, "key-mismatch", fmt.Sprintf("the private key %s is not that of the certificate: every handshake fails", path),
 			"use the key with which the certificate was requested, or request a new one")
 	}
 }
@@ -224,7 +200,7 @@ func samePublicKey(a, b crypto.PublicKey) bool {
 }
 
 // lists checks a crlfile; cas are the CAs whose lists it needs.
-func (c *checker) lists(d Directive, cas []*x509.Certificate) {
+func (c *checker) lists(d statement, cas []*x509.Certificate) {
 	data, ok := c.read(d)
 	if !ok {
 		return
@@ -232,7 +208,7 @@ func (c *checker) lists(d Directive, cas []*x509.Certificate) {
 	path := c.path(d)
 	lists, err := crl.ParseAll(data)
 	if err != nil {
-		c.fatal(d, "crlfile-invalid",
+		c.refused(d, "crlfile-invalid",
 			fmt.Sprintf("crlfile %s: %v: a broker that reloads it checks no revocation (2.0) or ends (2.1)", path, err),
 			"replace it by the CAs' lists, in PEM")
 		return
@@ -244,7 +220,7 @@ func (c *checker) lists(d Directive, cas []*x509.Certificate) {
 		})
 	}
 	if foreign {
-		c.fatal(d, "crl-foreign", fmt.Sprintf("crlfile %s holds no list of a CA in cafile: every client is refused", path), "add the CAs' lists")
+		c.trap(d, "crl-foreign", fmt.Sprintf("crlfile %s holds no list of a CA in cafile: every client is refused", path), "add the CAs' lists")
 		return
 	}
 	for _, ca := range cas {

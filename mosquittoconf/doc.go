@@ -16,10 +16,12 @@
 //	}
 //	_, err := conf.WriteTo(w)
 //
-// [Parse] reads any configuration without losing a byte of it, and
-// [File.CheckFiles] says what a broker would make of the material on disk:
-// certificates that do not match their keys, lists that have expired, files
-// that the broker's user may not read.
+// [Parse] reads any configuration without losing a byte of it. [File.Vet] says
+// what a broker of some version makes of it: what it refuses, and what it
+// loads without doing what the configuration says. [File.CheckFiles] says the
+// same of the material on disk: certificates that do not match their keys,
+// lists that have expired, files that the broker's user may not read. [Options]
+// is what brokers know.
 //
 // [HashDir] makes a folder of certificates and revocation lists into the
 // hashed directory that capath needs, without openssl, and [AddCRL] puts a new
@@ -39,6 +41,5 @@
 // What is said here of brokers was tried with Mosquitto 2.0.11, 2.0.21 and
 // 2.1.2.
 //
-// The package does not edit a configuration, does not follow include_dir, and
-// does not read access files: package acl does.
+// The package does not read access files: package acl does.
 package mosquittoconf

@@ -12,12 +12,28 @@ import (
 	"unicode/utf8"
 )
 
-// File is a parsed configuration. It is not changed after Parse and may be
-// used concurrently. The zero File is an empty one.
+// File is a parsed configuration. Reading it concurrently is safe, as long as
+// it is not edited meanwhile. The zero File is an empty one.
 type File struct {
 	name       string
-	data       []byte
-	directives []Directive
+	lines      []*line
+	included   map[*line][]*File // by include_dir line
+	directives []Directive       // of this file
+	statements []statement       // of this and the included ones, as a broker reads them
+}
+
+// line is a line of a file. It stays the same when others are edited.
+type line struct {
+	raw        []byte // with its ending
+	key, value string // key is empty if it sets nothing
+	rest       string // what follows the first space behind key
+}
+
+// statement is a directive as a broker comes across it.
+type statement struct {
+	Directive
+	file *File
+	line *line
 }
 
 // Directive is a line that sets an option.
@@ -82,114 +98,133 @@ const maxSyntaxErrors = 10
 
 // Parse reads a configuration. The name is for messages only.
 //
-// Lines that a broker refuses for what they are, whatever surrounds them, are
-// errors: joined *SyntaxError values, ten at most. So are numbers that 2.0 and
-// 2.1 read differently ("listener 01883", "sys_interval 10s"). An option that
-// is not known here is kept, because a newer broker may know it. Whether the
-// options make sense together is not judged.
+// Lines that every broker of 2.0 and 2.1 refuses, whatever surrounds them, are
+// errors: joined *SyntaxError values, ten at most. So is a NUL byte, behind
+// which a broker may be blind. An option that is not known here is kept,
+// because a newer broker may know it. [File.Vet] judges the rest.
 func Parse(name string, data []byte) (*File, error) {
-	f := &File{name: name, data: bytes.Clone(data)}
-	var (
-		errs    []error
-		line    int
-		current [PluginScope + 1]int // line that began the current scope of a kind
-		perList bool                 // per_listener_settings
-	)
-	for raw := range bytes.Lines(f.data) {
-		line++
-		key, value, err := parseLine(raw)
+	f := &File{name: name}
+	var errs []error
+	// The lines share one copy.
+	for raw := range bytes.Lines(bytes.Clone(data)) {
+		l, err := parseLine(raw)
 		if err != nil {
-			errs = append(errs, &SyntaxError{File: name, Line: line, Err: err})
+			errs = append(errs, &SyntaxError{File: name, Line: len(f.lines) + 1, Err: err})
 			if len(errs) == maxSyntaxErrors {
 				break
 			}
-			continue
 		}
-		if key == "" {
-			continue
-		}
-		o, _ := optionOf(key)
-		switch key {
-		case "listener", "connection", "auth_plugin", "global_plugin", "plugin", "plugin_load":
-			current[o.kind] = line
-		case "per_listener_settings":
-			perList = value == "true" || value == "1"
-		}
-		scope := Scope{Kind: o.kind}
-		if o.security && perList {
-			scope.Kind = ListenerScope
-		}
-		// These two describe the default listener wherever they stand.
-		if key != "port" && key != "bind_address" {
-			scope.Line = current[scope.Kind]
-		}
-		f.directives = append(f.directives, Directive{Line: line, Key: key, Value: value, Scope: scope})
+		f.lines = append(f.lines, l)
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
 	}
+	f.index()
 	return f, nil
+}
+
+// index finds out what belongs to what.
+func (f *File) index() {
+	f.statements = make([]statement, 0, len(f.lines)/2)
+	perListener := false
+	f.walk(&f.statements, &perListener)
+	f.directives = f.directives[:0]
+	for _, s := range f.statements {
+		if s.file == f {
+			f.directives = append(f.directives, s.Directive)
+		}
+	}
+}
+
+// walk appends the statements of f. An included file begins outside of all
+// listeners, bridges and plugins; the file that includes it goes on where it
+// was.
+func (f *File) walk(to *[]statement, perListener *bool) {
+	var current [PluginScope + 1]int // line that began the current scope of a kind
+	for i, l := range f.lines {
+		if l.key == "" {
+			continue
+		}
+		o, _ := OptionOf(l.key)
+		scope := Scope{Kind: o.Scope}
+		if o.Security && *perListener {
+			scope.Kind = ListenerScope
+		}
+		switch {
+		case begins(l.key):
+			current[o.Scope] = i + 1
+		case l.key == "per_listener_settings":
+			*perListener = isTrue(l.value)
+		}
+		// These two describe the default listener wherever they stand.
+		if l.key != "port" && l.key != "bind_address" {
+			scope.Line = current[scope.Kind]
+		}
+		*to = append(*to, statement{
+			Directive: Directive{Line: i + 1, Key: l.key, Value: l.value, Scope: scope},
+			file:      f, line: l,
+		})
+		for _, included := range f.included[l] {
+			included.walk(to, perListener)
+		}
+	}
+}
+
+// begins reports whether key begins a section.
+func begins(key string) bool {
+	switch key {
+	case "listener", "connection", "auth_plugin", "global_plugin", "plugin", "plugin_load":
+		return true
+	}
+	return false
 }
 
 // blanks is what a broker trims from a value.
 const blanks = " \t\n\v\f\r"
 
 // parseLine returns an empty key for a comment or a blank line.
-func parseLine(raw []byte) (key, value string, err error) {
+func parseLine(raw []byte) (*line, error) {
+	none := &line{raw: raw}
 	if bytes.IndexByte(raw, 0) >= 0 {
-		return "", "", fmt.Errorf("NUL byte in %.80q: a broker may not see what follows it", raw)
+		return none, fmt.Errorf("NUL byte in %.80q: a broker may not see what follows it", raw)
 	}
 	// A line that begins with a carriage return is skipped whole.
 	if raw[0] == '#' || raw[0] == '\r' {
-		return "", "", nil
+		return none, nil
 	}
 	s := strings.Trim(strings.TrimRight(string(raw), "\r\n"), " ")
 	if s == "" {
-		return "", "", nil
+		return none, nil
 	}
 	key, rest, _ := strings.Cut(s, " ")
-	value = strings.Trim(rest, blanks)
+	value := strings.Trim(rest, blanks)
 	switch {
 	case strings.HasPrefix(key, "\ufeff"):
-		return "", "", fmt.Errorf("byte order mark before %.40q (want none)", key[len("\ufeff"):])
+		return none, fmt.Errorf("byte order mark before %.40q (want none)", key[len("\ufeff"):])
 	case strings.ContainsAny(key, "\t\v\f"):
-		return "", "", fmt.Errorf("white space other than spaces in %.80q (want spaces between an option and its value)", s)
+		return none, fmt.Errorf("white space other than spaces in %.80q (want spaces between an option and its value)", s)
 	case key[0] == '#':
-		return "", "", fmt.Errorf("%.80q is no comment (want %q in the first column)", s, "#")
+		return none, fmt.Errorf("%.80q is no comment (want %q in the first column)", s, "#")
 	}
-	if err := checkText(s); err != nil {
-		return "", "", fmt.Errorf("%w in %.80q", err, s)
-	}
-	o, known := optionOf(key)
-	if !known {
-		return key, value, nil
-	}
-	if value == "" {
-		return "", "", fmt.Errorf("option %q has no value", key)
+	o, known := OptionOf(key)
+	if known && value == "" {
+		return none, fmt.Errorf("option %q has no value", key)
 	}
 	word, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
 	switch {
-	case o.typ == boolean:
+	case !known || o.Type == TextValue:
+		if err := checkText(s); err != nil {
+			return none, fmt.Errorf("%w in %.80q", err, s)
+		}
+	case o.Type == BoolValue:
 		value = word
 		if !slices.Contains([]string{"true", "false", "1", "0"}, value) {
-			return "", "", fmt.Errorf("%s is %.40q (want true or false)", key, value)
+			return none, fmt.Errorf("%s is %.40q (want true or false)", key, value)
 		}
-	case o.typ == number:
+	case o.Type == NumberValue:
 		value = word
-		if _, err := parseNumber(value); err != nil {
-			return "", "", fmt.Errorf("%s is %.40q (%w)", key, value, err)
-		}
-	case key == "listener":
-		if _, _, err := parseListener(value); err != nil {
-			return "", "", err
-		}
 	}
-	if key == "port" {
-		if _, err := parsePort(value); err != nil {
-			return "", "", err
-		}
-	}
-	return key, value, nil
+	return &line{raw: raw, key: key, value: value, rest: rest}, nil
 }
 
 // checkText refuses what may not be in a value: bytes that are not UTF-8,
@@ -210,67 +245,39 @@ func checkText(s string) error {
 	return nil
 }
 
-// parseNumber accepts what 2.0 reads as decimal and 2.1 in C notation alike.
-func parseNumber(s string) (int, error) {
-	digits := strings.TrimPrefix(s, "-")
-	if len(digits) > 1 && digits[0] == '0' {
-		return 0, errors.New("want no leading zero: 2.1 reads it as octal")
-	}
-	n, err := strconv.ParseInt(s, 10, 32)
-	if err != nil || s[0] == '+' {
-		return 0, errors.New("want a decimal number up to 2147483647")
-	}
-	return int(n), nil
-}
-
-func parsePort(s string) (int, error) {
-	port, err := parseNumber(s)
-	if err != nil || port < 0 || port > 65535 {
-		return 0, fmt.Errorf("port of listener is %.40q (want 0 to 65535, without leading zero)", s)
-	}
-	return port, nil
-}
-
-// parseListener reads "PORT [ADDRESS] [# comment]". Port 0 is a socket, whose
-// path is the rest of the line.
-func parseListener(value string) (port int, address string, err error) {
+// parseListener reads "PORT [ADDRESS] [# comment]". Port 0 is a socket, and the
+// address its path, in which there can be no space.
+func parseListener(value string) (port int, address string) {
 	word, rest, _ := strings.Cut(value, " ")
-	if port, err = parsePort(word); err != nil {
-		return 0, "", err
-	}
-	address = strings.Trim(rest, blanks)
+	address, _, _ = strings.Cut(strings.TrimLeft(rest, " "), " ")
 	if strings.HasPrefix(address, "#") {
-		return port, "", nil
+		address = ""
 	}
-	if port != 0 {
-		address, _, _ = strings.Cut(address, " ")
-	}
-	return port, address, nil
+	return int(atoi(word)), address
 }
 
 // Name returns the name that was given to Parse.
 func (f *File) Name() string { return f.name }
 
-// WriteTo writes what Parse read, byte for byte.
+// WriteTo writes what Parse read, byte for byte but for what was edited since.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
-	n, err := w.Write(f.data)
-	return int64(n), err
+	var all bytes.Buffer
+	for _, l := range f.lines {
+		all.Write(l.raw)
+	}
+	return all.WriteTo(w)
 }
 
-// Directives yields all directives, in file order.
+// Directives yields all directives of this file, in its order.
 func (f *File) Directives() iter.Seq[Directive] { return slices.Values(f.directives) }
 
 // Get returns the value of an option of the whole broker, and whether it is
-// set. If it is set more than once, the last one counts, as it does for a
-// broker; up to 2.0, the broker refuses a second text.
+// set, here or in an included file. If it is set more than once, the last one
+// counts, as it does for a broker; up to 2.0, the broker refuses a second text.
 func (f *File) Get(key string) (value string, ok bool) {
-	return last(f.directives, key, func(d Directive) bool { return d.Scope == Scope{} })
-}
-
-func last(ds []Directive, key string, match func(Directive) bool) (string, bool) {
-	for _, d := range slices.Backward(ds) {
-		if d.Key == key && match(d) {
-			return d.Value, true
+	for _, s := range slices.Backward(f.statements) {
+		if s.Key == key && s.Scope == (Scope{}) {
+			return s.Value, true
 		}
 	}
 	return "", false
@@ -283,41 +290,66 @@ type ListenerSection struct {
 	Port       int // 0 is a Unix socket
 	Address    string
 	Directives []Directive // in file order, without the listener directive
+
+	statements []statement
 }
 
 // Get returns the value of an option of this listener, and whether it is set.
 func (l *ListenerSection) Get(key string) (value string, ok bool) {
-	return last(l.Directives, key, func(Directive) bool { return true })
+	d, ok := l.directive(key)
+	return d.Value, ok
+}
+
+// directive returns the one that counts, the last.
+func (l *ListenerSection) directive(key string) (statement, bool) {
+	for _, s := range slices.Backward(l.statements) {
+		if s.Key == key {
+			return s, true
+		}
+	}
+	return statement{}, false
+}
+
+func isTrue(value string) bool { return value == "true" || value == "1" }
+
+// isTrue reports whether a boolean option is set and true.
+func (l *ListenerSection) isTrue(key string) bool {
+	value, _ := l.Get(key)
+	return isTrue(value)
 }
 
 // defaultPort is that of the listener that options open without naming one.
 const defaultPort = 1883
 
-// Listeners returns the listeners in file order, the default listener first if
-// the configuration opens it: by "port" or "bind_address", or by an option of
-// a listener in front of the first listener line. An Address that is empty
-// means all interfaces, and a path if Port is 0.
+// Listeners returns the listeners in the order of the file and of those that
+// it includes, the default listener first if the configuration opens it: by
+// "port" or "bind_address", or by an option of a listener in front of the
+// first listener line. An Address that is empty means all interfaces, and a
+// path if Port is 0.
 //
 // A configuration without listeners returns none; a 2.0 broker then opens port
 // 1883 on the loopback interface.
 func (f *File) Listeners() []ListenerSection {
 	listeners := []ListenerSection{{Port: defaultPort}}
+	at := make(map[*line]int) // index by listener line
 	open := false
-	for _, d := range f.directives {
-		if d.Scope.Kind != ListenerScope {
+	for _, s := range f.statements {
+		if s.Scope.Kind != ListenerScope {
 			continue
 		}
-		if d.Key == "listener" {
-			port, address, _ := parseListener(d.Value)
-			listeners = append(listeners, ListenerSection{Line: d.Line, Port: port, Address: address})
+		if s.Key == "listener" {
+			port, address := parseListener(s.Value)
+			at[s.line] = len(listeners)
+			listeners = append(listeners, ListenerSection{Line: s.Line, Port: port, Address: address})
 			continue
 		}
 		i := 0
-		if d.Scope.Line > 0 {
-			i = len(listeners) - 1
+		if s.Scope.Line > 0 {
+			i = at[s.file.lines[s.Scope.Line-1]]
 		}
-		listeners[i].Directives = append(listeners[i].Directives, d)
-		if i == 0 && !options[d.Key].quiet && !options[d.Key].security {
+		listeners[i].Directives = append(listeners[i].Directives, s.Directive)
+		listeners[i].statements = append(listeners[i].statements, s)
+		if i == 0 && !options[s.Key].quiet && !options[s.Key].Security {
 			open = true
 		}
 	}
@@ -325,7 +357,7 @@ func (f *File) Listeners() []ListenerSection {
 		return listeners[1:]
 	}
 	if port, ok := listeners[0].Get("port"); ok {
-		listeners[0].Port, _ = parsePort(port)
+		listeners[0].Port = int(atoi(port))
 	}
 	listeners[0].Address, _ = listeners[0].Get("bind_address")
 	return listeners

@@ -293,9 +293,13 @@ func (m *manager) checkConfig() []error {
 	if m.owner != nil {
 		env.UID, env.GID = m.owner.UID, m.owner.GID
 	}
+	found := file.CheckFiles(env)
+	if version, err := mosquittoconf.ParseVersion(m.version); err == nil {
+		found = append(file.Vet(version), found...)
+	}
 	var errs []error
-	for _, f := range file.CheckFiles(env) {
-		if f.Severity == mosquittoconf.Fatal {
+	for _, f := range found {
+		if f.Severity >= mosquittoconf.Trap {
 			errs = append(errs, errors.New(f.String()))
 		}
 	}
