@@ -18,6 +18,7 @@ type File struct {
 	name       string
 	lines      []*line
 	included   map[*line][]*File // by include_dir line
+	parent     *File             // that includes this one
 	directives []Directive       // of this file
 	statements []statement       // of this and the included ones, as a broker reads them
 }
