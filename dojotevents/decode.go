@@ -14,7 +14,7 @@ import (
 const (
 	MaxSize  = 8 << 20 // bytes of a value
 	MaxDepth = 64      // objects and arrays within each other
-	MaxName  = 256     // bytes of a kind, a tenant or a device id
+	MaxName  = 256     // bytes of a kind, a tenant, a device id and the like
 )
 
 // What can be wrong with a value. Each is wrapped in a *DecodeError.
@@ -46,129 +46,230 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// Decode reads one record's value. The error, if any, is a *DecodeError.
-// Data and Meta of the event share memory with value.
+// Decode reads one record's value, in whichever envelope. The error, if any,
+// is a *DecodeError. Data and Meta of the event share memory with value.
 func Decode(value []byte) (Event, error) {
-	if err := check(value); err != nil {
+	if len(value) > MaxSize {
+		return Event{}, &DecodeError{Err: fmt.Errorf("%w: %d bytes (want at most %d)", ErrLimit, len(value), MaxSize)}
+	}
+	var d document
+	if err := d.read(value); err != nil {
 		return Event{}, err
 	}
-	document, err := object("", value, "event", "data", "meta")
+	var (
+		e   Event
+		err error
+	)
+	switch {
+	case d.has(event) || !d.has(metadata) && !d.has(kindOfTenancy):
+		e, err = d.device()
+	case d.has(metadata):
+		e, err = d.x509()
+	default:
+		e, err = d.tenancy(value)
+	}
 	if err != nil {
-		return Event{}, err
-	}
-	kind, err := nonEmpty("event", document["event"])
-	if err != nil {
-		return Event{}, err
-	}
-	e := Event{
-		Kind: Kind(kind).canonical(),
-		Data: document["data"],
-		Meta: document["meta"],
-	}
-	if e.DeviceID, err = identifier(e.Data, "data", "id", e.Kind.needsDevice()); err != nil {
-		return Event{}, err
-	}
-	if e.Tenant, err = identifier(e.Meta, "meta", "service", e.Kind.needsTenant()); err != nil {
 		return Event{}, err
 	}
 	return e, nil
 }
 
-// check makes sure that value is one JSON value within the limits.
-func check(value []byte) error {
-	if len(value) > MaxSize {
-		return &DecodeError{Err: fmt.Errorf("%w: %d bytes (want at most %d)", ErrLimit, len(value), MaxSize)}
-	}
-	for i := 0; i < len(value); {
-		r, n := utf8.DecodeRune(value[i:])
-		if r == utf8.RuneError && n == 1 {
-			return &DecodeError{Offset: int64(i), Err: ErrSyntax}
-		}
-		i += n
-	}
-	if deeperThan(value, MaxDepth) {
-		return &DecodeError{Err: fmt.Errorf("%w: objects and arrays nest too deep (want at most %d levels)", ErrLimit, MaxDepth)}
-	}
-	if !json.Valid(value) {
-		// Unmarshal names the place; its text would quote the value.
-		var syntax *json.SyntaxError
-		var offset int64
-		if errors.As(json.Unmarshal(value, new(json.RawMessage)), &syntax) {
-			offset = max(0, syntax.Offset-1)
-		}
-		return &DecodeError{Offset: offset, Err: ErrSyntax}
-	}
-	return nil
+// document is what is looked for in a value.
+type document struct {
+	members
+	data, meta, metadata members
 }
 
-// identifier returns the string called key of an object that is a member of
-// the document. Where it isn't needed, one that isn't a string is left out.
-func identifier(raw json.RawMessage, parent, key string, needed bool) (string, error) {
-	path := parent + "." + key
-	switch {
-	case raw == nil && needed:
-		return "", &DecodeError{Field: parent, Err: ErrMissing}
-	case !needed && (raw == nil || raw[0] != '{'):
+// Indices of a document's members.
+const (
+	event = iota
+	data
+	meta
+	metadata
+	kindOfTenancy
+	tenant
+)
+
+// Indices of the members of data.
+const (
+	id = iota
+	eventType
+	eventData
+)
+
+func (d *document) read(value []byte) error {
+	d.names = [...]string{"event", "data", "meta", "metadata", "type", "tenant"}
+	d.in = [...]*members{data: &d.data, meta: &d.meta, metadata: &d.metadata, tenant: nil}
+	d.data.names = [...]string{id: "id", eventType: "eventType", eventData: "eventData", 5: ""}
+	d.meta.names[0] = "service"
+	d.metadata.names[0] = "tenant"
+	s := scanner{text: value}
+	if s.document(&d.members); s.err != nil {
+		return s.err
+	}
+	return d.check("")
+}
+
+// device reads device-manager's envelope.
+func (d *document) device() (Event, error) {
+	k, err := decodeKind("", "event", d.found[event], EnvelopeDevice)
+	if err != nil {
+		return Event{}, err
+	}
+	e := Event{Kind: k, Data: d.found[data], Meta: d.found[meta]}
+	if e.DeviceID, err = d.data.identifier("data", id, d.found[data], k.needsDevice()); err != nil {
+		return Event{}, err
+	}
+	if e.Tenant, err = d.meta.identifier("meta", 0, d.found[meta], k.needsTenant()); err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
+// x509 reads the envelope of x509-identity-mgmt.
+func (d *document) x509() (Event, error) {
+	if !d.data.object {
+		return Event{}, notObject("data", d.found[data])
+	}
+	if err := d.data.check("data"); err != nil {
+		return Event{}, err
+	}
+	k, err := decodeKind("data", "eventType", d.data.found[eventType], EnvelopeX509)
+	if err != nil {
+		return Event{}, err
+	}
+	e := Event{Kind: k, Envelope: EnvelopeX509, Data: d.data.found[eventData], Meta: d.found[metadata]}
+
+	var (
+		owner = members{names: [...]string{"device", "application", 5: ""}}
+		inner = members{
+			names: [...]string{"fingerprint", "caFingerprint", "belongsTo", 5: ""},
+			in:    [...]*members{2: &owner, 5: nil},
+		}
+		s = scanner{text: e.Data}
+	)
+	if e.Data != nil {
+		s.value(0, &inner) // again: it was found valid as part of the document
+	}
+	const path, ownerPath = "data.eventData", "data.eventData.belongsTo"
+	which := 0
+	if k == TrustedCACreate || k == TrustedCADelete {
+		which = 1
+	}
+	if e.Fingerprint, err = inner.identifier(path, which, e.Data, k.needsFingerprint()); err != nil {
+		return Event{}, err
+	}
+	if e.DeviceID, err = owner.identifier(ownerPath, 0, inner.found[2], false); err != nil {
+		return Event{}, err
+	}
+	if e.Application, err = owner.identifier(ownerPath, 1, inner.found[2], false); err != nil {
+		return Event{}, err
+	}
+	needsTenant := k.needsTenant() || k.needsFingerprint() && e.DeviceID != ""
+	if e.Tenant, err = d.metadata.identifier("metadata", 0, d.found[metadata], needsTenant); err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
+// tenancy reads the envelope of auth's news of tenants.
+func (d *document) tenancy(value []byte) (Event, error) {
+	k, err := name("", "type", d.found[kindOfTenancy])
+	if err != nil {
+		return Event{}, err
+	}
+	e := Event{
+		Kind:     tenancyPrefix + Kind(asciiLower(k)),
+		Envelope: EnvelopeTenancy,
+		Data:     bytes.Trim(value, whitespace),
+	}
+	if e.Tenant, err = name("", "tenant", d.found[tenant]); err != nil {
+		return Event{}, err
+	}
+	return e, nil
+}
+
+// decodeKind returns the kind of an event in an envelope.
+func decodeKind(parent, key string, raw json.RawMessage, in Envelope) (Kind, error) {
+	k, known := knownKind(raw)
+	if !known {
+		s, err := name(parent, key, raw)
+		if err != nil {
+			return "", err
+		}
+		k = Kind(s).canonical() // written with escapes, or not known
+	}
+	if other, ok := k.envelope(); ok && other != in {
+		return "", &DecodeError{Field: join(parent, key), Err: fmt.Errorf("%w (want a kind of this envelope)", ErrType)}
+	}
+	return k, nil
+}
+
+// has reports whether there is a member.
+func (m *members) has(i int) bool { return m.found[i] != nil }
+
+// check refuses an object in which a name occurs twice. Only the names that are
+// ours may appear in an error.
+func (m *members) check(path string) error {
+	if !m.twice {
+		if path == "" && !m.object {
+			return &DecodeError{Err: fmt.Errorf("%w (want an object)", ErrType)}
+		}
+		return nil
+	}
+	if m.culprit != "" {
+		path = join(path, m.culprit)
+	}
+	return &DecodeError{Field: path, Err: ErrDuplicate}
+}
+
+// identifier returns the name that is member i of an object at path. Where it
+// isn't needed, one that isn't a string is left out.
+func (m *members) identifier(path string, i int, raw json.RawMessage, needed bool) (string, error) {
+	if !m.object {
+		if needed {
+			return "", notObject(path, raw)
+		}
 		return "", nil
 	}
-	members, err := object(parent, raw, key)
-	if err != nil {
+	if err := m.check(path); err != nil {
 		return "", err
 	}
-	id, err := nonEmpty(path, members[key])
+	s, err := name(path, m.names[i], m.found[i])
 	if !needed && (errors.Is(err, ErrMissing) || errors.Is(err, ErrType)) {
 		return "", nil
 	}
-	return id, err
+	return s, err
 }
 
-// nonEmpty returns the text of a JSON string that names something.
-func nonEmpty(path string, raw json.RawMessage) (string, error) {
+func notObject(path string, raw json.RawMessage) error {
 	if raw == nil {
-		return "", &DecodeError{Field: path, Err: ErrMissing}
+		return &DecodeError{Field: path, Err: ErrMissing}
+	}
+	return &DecodeError{Field: path, Err: fmt.Errorf("%w (want an object)", ErrType)}
+}
+
+// name returns the text of a JSON string that names something, the member key of
+// the object at path parent.
+func name(parent, key string, raw json.RawMessage) (string, error) {
+	if raw == nil {
+		return "", &DecodeError{Field: join(parent, key), Err: ErrMissing}
 	}
 	if raw[0] != '"' {
-		return "", &DecodeError{Field: path, Err: fmt.Errorf("%w (want a string)", ErrType)}
+		return "", &DecodeError{Field: join(parent, key), Err: fmt.Errorf("%w (want a string)", ErrType)}
 	}
-	s := text(raw)
+	s := unquote(raw)
 	switch {
 	case s == "":
-		return "", &DecodeError{Field: path, Err: fmt.Errorf("%w (want a string that isn't empty)", ErrMissing)}
+		return "", &DecodeError{Field: join(parent, key), Err: fmt.Errorf("%w (want a string that isn't empty)", ErrMissing)}
 	case len(s) > MaxName:
-		return "", &DecodeError{Field: path, Err: fmt.Errorf("%w: %d bytes (want at most %d)", ErrLimit, len(s), MaxName)}
+		return "", &DecodeError{Field: join(parent, key), Err: fmt.Errorf("%w: %d bytes (want at most %d)", ErrLimit, len(s), MaxName)}
 	case strings.ContainsRune(s, utf8.RuneError):
 		// Half of a surrogate pair is read as U+FFFD: different names would
 		// become the same.
-		return "", &DecodeError{Field: path, Err: fmt.Errorf("%w: replacement character or half of a surrogate pair", ErrSyntax)}
+		return "", &DecodeError{Field: join(parent, key), Err: fmt.Errorf("%w: replacement character or half of a surrogate pair", ErrSyntax)}
 	}
 	return s, nil
 }
 
-// object returns the wanted members of a JSON object.
-func object(path string, raw json.RawMessage, want ...string) (map[string]json.RawMessage, error) {
-	first := bytes.TrimLeft(raw, whitespace)
-	if first[0] != '{' {
-		return nil, &DecodeError{Field: path, Err: fmt.Errorf("%w (want an object)", ErrType)}
-	}
-	found := make(map[string]json.RawMessage, len(want))
-	seen := make(map[string]struct{})
-	for key, value := range members(first) {
-		k := text(key)
-		wanted := false
-		for _, w := range want {
-			wanted = wanted || w == k
-		}
-		if _, twice := seen[k]; twice {
-			// Only the names that are ours may appear in an error.
-			if wanted {
-				path = strings.TrimPrefix(path+"."+k, ".")
-			}
-			return nil, &DecodeError{Field: path, Err: ErrDuplicate}
-		}
-		seen[k] = struct{}{}
-		if wanted {
-			found[k] = value
-		}
-	}
-	return found, nil
-}
+func join(parent, key string) string { return strings.TrimPrefix(parent+"."+key, ".") }

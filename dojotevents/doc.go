@@ -1,5 +1,6 @@
-// Package dojotevents reads and writes the events that dojot's device-manager
-// publishes about devices: one JSON document in each Kafka record's value.
+// Package dojotevents reads and writes the events that dojot publishes about
+// devices, their certificates and tenants: one JSON document in each Kafka
+// record's value.
 //
 //	{"event": "create", "data": {"id": "e06357", …}, "meta": {"service": "admin"}}
 //
@@ -9,21 +10,33 @@
 //
 // # What is accepted
 //
+// Events come in three envelopes, which Decode tells apart by the names on top:
+// event, else metadata, else type.
+//
+//	{"event": "create", "data": {"id": …}, "meta": {"service": …}}        device-manager
+//	{"metadata": {"tenant": …}, "data": {"eventType": "ownership.create",
+//	    "eventData": {"fingerprint": …, "belongsTo": {"device": …}}}}     x509-identity-mgmt
+//	{"type": "CREATE", "tenant": …}                                       auth
+//
 // The whole value must be one JSON object in valid UTF-8, within [MaxSize] and
-// [MaxDepth]. Names are matched exactly, as device-manager writes them. In the
-// three objects that are read (the document, data and meta) a name that occurs
-// twice is an error, because two readers of such a document may see two
-// different devices.
+// [MaxDepth]: the texts that encoding/json takes, no others. Names are matched
+// exactly, as dojot writes them. In the objects that are read, such as the
+// document, data and meta, a name that occurs twice is an error, because two
+// readers of such a document may see two different devices. Other members are
+// passed through.
 //
 //	kind                                       needs
 //	create update remove configure actuate     data.id and meta.service
 //	template.update                            meta.service
+//	ownership.create, .update, .delete         data.eventData.fingerprint; metadata.tenant if a device's
+//	trustedca.create, .delete                  data.eventData.caFingerprint and metadata.tenant
+//	tenancy.create, .delete                    tenant
 //	any other                                  nothing: what is there is returned
 //
-// An identifier that is needed must be a string that isn't empty. Which
-// characters it may hold is not decided here: dojot lets a tenant's name be
-// anything, so that whoever puts an identifier into a file, a path or a topic
-// has to look at it first.
+// A kind in another envelope than its own is an error. An identifier that is
+// needed must be a string that isn't empty. Which characters it may hold is
+// not decided here: dojot lets a tenant's name be anything, so that whoever
+// puts an identifier into a file, a path or a topic has to look at it first.
 //
 // # Names of events
 //

@@ -26,6 +26,10 @@ func TestEncode(t *testing.T) {
 		{"data and meta", dojotevents.Event{Kind: dojotevents.Configure, Tenant: "admin", DeviceID: "8fa3",
 			Data: json.RawMessage(` {"id":"8fa3","attrs":{"heater":1}} `), Meta: json.RawMessage(`{"service":"admin","timestamp":1601884803120}`)},
 			`{"event":"configure","data":{"id":"8fa3","attrs":{"heater":1}},"meta":{"service":"admin","timestamp":1601884803120}}`},
+		{"tenant", dojotevents.Event{Kind: dojotevents.TenantDelete, Tenant: "XYZ", Envelope: dojotevents.EnvelopeTenancy}, `{"type":"DELETE","tenant":"XYZ"}`},
+		{"certificate", dojotevents.Event{Kind: dojotevents.OwnershipDelete, Tenant: "admin", DeviceID: "8fa3", Fingerprint: "AA", Envelope: dojotevents.EnvelopeX509,
+			Data: json.RawMessage(`{"fingerprint":"AA","belongsTo":{"device":"8fa3"}}`)},
+			`{"metadata":{"tenant":"admin"},"data":{"eventType":"ownership.delete","eventData":{"fingerprint":"AA","belongsTo":{"device":"8fa3"}}}}`},
 		{"kind alone", dojotevents.Event{Kind: "ping"}, `{"event":"ping"}`},
 	}
 	for _, tt := range tests {
@@ -44,6 +48,12 @@ func TestEncodeRefuses(t *testing.T) {
 		event dojotevents.Event
 	}{
 		{"no kind", dojotevents.Event{Tenant: "admin", DeviceID: "8fa3"}},
+		{"envelope of another kind", dojotevents.Event{Kind: dojotevents.Create, Tenant: "admin", DeviceID: "8fa3", Envelope: dojotevents.EnvelopeX509}},
+		{"tenant in a device's envelope", dojotevents.Event{Kind: dojotevents.TenantCreate, Tenant: "admin"}},
+		{"no such envelope", dojotevents.Event{Kind: "ping", Envelope: 7}},
+		{"certificate without data", dojotevents.Event{Kind: dojotevents.OwnershipCreate, Tenant: "admin", Fingerprint: "AA", Envelope: dojotevents.EnvelopeX509}},
+		{"certificate of another", dojotevents.Event{Kind: dojotevents.OwnershipCreate, Tenant: "admin", Fingerprint: "AA", Envelope: dojotevents.EnvelopeX509, Data: json.RawMessage(`{"fingerprint":"BB"}`)}},
+		{"tenant that data contradicts", dojotevents.Event{Kind: dojotevents.TenantCreate, Tenant: "a", Envelope: dojotevents.EnvelopeTenancy, Data: json.RawMessage(`{"type":"CREATE","tenant":"b"}`)}},
 		{"no device", dojotevents.Event{Kind: dojotevents.Create, Tenant: "admin"}},
 		{"no tenant", dojotevents.Event{Kind: dojotevents.Create, DeviceID: "8fa3"}},
 		{"not UTF-8", dojotevents.Event{Kind: dojotevents.Create, Tenant: "admin", DeviceID: "\xff"}},

@@ -6,15 +6,6 @@ import (
 	"strconv"
 )
 
-// Subject is the dojot subject under which device-manager publishes, and the
-// name of the one topic of all tenants that it published to before topics had
-// tenants.
-const Subject = "dojot.device-manager.device"
-
-// Topic returns the name of the topic with tenant's device events. The name
-// is not checked against Kafka's rules for topics.
-func Topic(tenant string) string { return tenant + "." + Subject }
-
 // Kind says what happened.
 type Kind string
 
@@ -27,6 +18,33 @@ const (
 	Configure      Kind = "configure"       // a device is to receive a message
 	Actuate        Kind = "actuate"         // as Configure, by the name in the documentation
 	TemplateUpdate Kind = "template.update" // a template was changed; names no single device
+)
+
+// The kinds that x509-identity-mgmt sends, in dojot 0.5 and later. That
+// platform's access lists are made of them.
+const (
+	OwnershipCreate Kind = "ownership.create" // a certificate was given to a device or an application
+	OwnershipUpdate Kind = "ownership.update" // it was given to another; previousBelongsTo in Data says whose it was
+	OwnershipDelete Kind = "ownership.delete" // it was revoked or removed
+	TrustedCACreate Kind = "trustedca.create" // a tenant's own CA is to be trusted
+	TrustedCADelete Kind = "trustedca.delete" // no more
+)
+
+// The kinds that auth sends, whose own names for them are CREATE and DELETE.
+const (
+	TenantCreate Kind = "tenancy.create" // a tenant got its first user
+	TenantDelete Kind = "tenancy.delete" // a tenant's last user has gone
+)
+
+const tenancyPrefix = "tenancy."
+
+// Envelope is the shape of an event's document.
+type Envelope uint8
+
+const (
+	EnvelopeDevice  Envelope = iota // {"event": …, "data": {"id": …, …}, "meta": {"service": …}}
+	EnvelopeX509                    // {"metadata": {"tenant": …, …}, "data": {"eventType": …, "eventData": {…}}}
+	EnvelopeTenancy                 // {"type": …, "tenant": …}
 )
 
 // canonical returns the kind that k is another name for.
@@ -42,6 +60,35 @@ func (k Kind) canonical() Kind {
 	return k
 }
 
+// knownKind returns the kind whose name is written in raw without escapes, if it
+// is a frequent one.
+func knownKind(raw []byte) (k Kind, ok bool) {
+	switch string(raw) {
+	case `"create"`:
+		return Create, true
+	case `"update"`:
+		return Update, true
+	case `"remove"`:
+		return Remove, true
+	case `"configure"`:
+		return Configure, true
+	}
+	return "", false
+}
+
+// envelope returns the one in which events of a kind come.
+func (k Kind) envelope() (e Envelope, known bool) {
+	switch k {
+	case Create, Update, Remove, Configure, Actuate, TemplateUpdate:
+		return EnvelopeDevice, true
+	case OwnershipCreate, OwnershipUpdate, OwnershipDelete, TrustedCACreate, TrustedCADelete:
+		return EnvelopeX509, true
+	case TenantCreate, TenantDelete:
+		return EnvelopeTenancy, true
+	}
+	return 0, false
+}
+
 func (k Kind) needsDevice() bool {
 	switch k {
 	case Create, Update, Remove, Configure, Actuate:
@@ -50,16 +97,37 @@ func (k Kind) needsDevice() bool {
 	return false
 }
 
-func (k Kind) needsTenant() bool { return k.needsDevice() || k == TemplateUpdate }
+// needsTenant leaves out the certificates, of which those of applications have
+// no tenant.
+func (k Kind) needsTenant() bool {
+	return k.needsDevice() || k == TemplateUpdate || k == TrustedCACreate || k == TrustedCADelete
+}
 
-// Event is one device event.
+func (k Kind) needsFingerprint() bool {
+	e, known := k.envelope()
+	return known && e == EnvelopeX509
+}
+
+// Event is one event.
 type Event struct {
 	Kind     Kind
-	Tenant   string // meta.service
-	DeviceID string // data.id, unique within its tenant only
+	Tenant   string // meta.service, metadata.tenant or tenant
+	DeviceID string // data.id, or data.eventData.belongsTo.device; unique within its tenant only
 
-	// Data and Meta are the members data and meta as they were sent, nil
-	// when there were none. They may hold keys in clear: don't log them.
+	// Fingerprint is that of a certificate, or of a trusted CA's, as it was
+	// sent: the SHA-256 of its DER in hexadecimal digits, which dojot writes in
+	// upper case and with colons. Application is what the certificate belongs
+	// to, if not to a device.
+	Fingerprint string
+	Application string
+
+	// Envelope is the document's shape. EnvelopeDevice is the zero value.
+	Envelope Envelope
+
+	// Data and Meta are the members data and meta, or data.eventData and
+	// metadata, as they were sent, nil when there were none. Of an event
+	// about a tenant, Data is the whole document. They may hold keys in
+	// clear: don't log them.
 	Data json.RawMessage
 	Meta json.RawMessage
 }
@@ -83,4 +151,26 @@ func printable(s string) string {
 		return q
 	}
 	return s
+}
+
+// asciiLower returns s with A to Z in lower case.
+func asciiLower(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'A' <= c && c <= 'Z' {
+			b[i] = c + 'a' - 'A'
+		}
+	}
+	return string(b)
+}
+
+// asciiUpper returns s with a to z in upper case.
+func asciiUpper(s string) string {
+	b := []byte(s)
+	for i, c := range b {
+		if 'a' <= c && c <= 'z' {
+			b[i] = c + 'A' - 'a'
+		}
+	}
+	return string(b)
 }
