@@ -16,7 +16,9 @@
 // [Verify] accepts only what a broker accepts, and refuses more where a
 // broker is careless: a list without an end, a delta, which it may take for
 // the complete list, and entries that it passes over. [Refresher] keeps a
-// [File] fresh from a [Source]; [Sign] is the other side, for a CA.
+// [File] fresh from a [Source]. [Index] answers for lists of a million entries
+// whether a serial is on them. [Sign] is the other side, for a CA, and [Lint]
+// says which rules of RFC 5280 a list breaks.
 //
 // Lists are *x509.RevocationList throughout. The package knows nothing of
 // HTTP and signals no broker: the source and what follows an installation

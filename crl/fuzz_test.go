@@ -12,9 +12,13 @@ import (
 )
 
 func seeds(f *testing.F) {
-	names, err := filepath.Glob(filepath.Join("testdata", "crl_*.pem"))
-	if err != nil || len(names) == 0 {
-		f.Fatal(names, err)
+	var names []string
+	for _, pattern := range []string{"crl_*.pem", "lint/*.pem"} {
+		found, err := filepath.Glob(filepath.Join("testdata", pattern))
+		if err != nil || len(found) == 0 {
+			f.Fatal(pattern, found, err)
+		}
+		names = append(names, found...)
 	}
 	for _, name := range names {
 		data, err := os.ReadFile(name)
@@ -76,6 +80,27 @@ func FuzzParseAll(f *testing.F) {
 			if !bytes.Equal(l.Raw, want[i]) {
 				t.Errorf("list %d differs", i)
 			}
+		}
+	})
+}
+
+// FuzzIndex: what NewIndex reads, the standard library reads, and both find
+// the same entries; Parse reads the same.
+func FuzzIndex(f *testing.F) {
+	seeds(f)
+	f.Add(midCA().forge(t0, func(l *tbsCertList) { l.Revoked = oddEntries() }))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ix, err := crl.NewIndex(data)
+		list, parseErr := crl.Parse(data)
+		if (err == nil) != (parseErr == nil) {
+			t.Fatalf("NewIndex: %v, Parse: %v", err, parseErr)
+		}
+		if err != nil {
+			return
+		}
+		sameEntries(t, ix, list)
+		if _, err := crl.Lint(list); err != nil {
+			t.Errorf("Lint: %v", err)
 		}
 	})
 }

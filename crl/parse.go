@@ -3,8 +3,6 @@ package crl
 import (
 	"bytes"
 	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
@@ -38,23 +36,33 @@ func Parse(data []byte) (*x509.RevocationList, error) {
 }
 
 func parse(data []byte) (*x509.RevocationList, error) {
+	der, err := decode(data)
+	if err != nil {
+		return nil, err
+	}
+	return parseDER(der)
+}
+
+// decode returns the DER in data.
+func decode(data []byte) ([]byte, error) {
 	// The first octet tells: a SEQUENCE is 0x30 in DER, and its base64
 	// begins with "M".
-	if len(data) > 0 && data[0] == 0x30 {
-		return parseDER(data)
+	if len(data) > 0 && data[0] == tagSequence {
+		return data, nil
 	}
 	text := bytes.TrimSpace(data)
 	if len(text) == 0 {
 		return nil, errors.New("it is empty (want DER, PEM or base64)")
 	}
 	if !bytes.Contains(text, pemDash) {
-		der, err := base64.StdEncoding.Strict().DecodeString(string(text))
+		der := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+		n, err := base64.StdEncoding.Strict().Decode(der, text)
 		if err != nil {
 			return nil, fmt.Errorf("%q… is neither DER nor PEM nor base64: %w", text[:min(len(text), 20)], err)
 		}
-		return parseDER(der)
+		return der[:n], nil
 	}
-	var list *x509.RevocationList
+	var der []byte
 	for block, err := range pemBlocks(text) {
 		switch {
 		case err != nil:
@@ -63,14 +71,12 @@ func parse(data []byte) (*x509.RevocationList, error) {
 			return nil, fmt.Errorf("line %d: %.40q outside of the PEM block", block.line, block.body)
 		case block.label != pemType:
 			return nil, fmt.Errorf("line %d: PEM block is labelled %q (want %q)", block.line, block.label, pemType)
-		case list != nil:
+		case der != nil:
 			return nil, fmt.Errorf("line %d: a second PEM block (want one)", block.line)
 		}
-		if list, err = parseDER(block.body); err != nil {
-			return nil, err
-		}
+		der = block.body
 	}
-	return list, nil
+	return der, nil
 }
 
 // ParseAll reads a crlfile as Mosquitto does: one or more "X509 CRL" PEM
@@ -130,63 +136,18 @@ func EncodePEM(lists ...*x509.RevocationList) []byte {
 	return out.Bytes()
 }
 
-// parseDER is x509.ParseRevocationList with its gaps closed.
+// parseDER is x509.ParseRevocationList of what readDocument accepts, too.
 func parseDER(der []byte) (*x509.RevocationList, error) {
+	d, err := readDocument(der)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.readItems(nil); err != nil {
+		return nil, err
+	}
 	list, err := x509.ParseRevocationList(der)
 	if err != nil {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "x509: "))
 	}
-	if n := len(der) - len(list.Raw); n > 0 {
-		return nil, fmt.Errorf("%d trailing bytes after the list", n)
-	}
-	if err := checkEnvelope(list.Raw); err != nil {
-		return nil, err
-	}
-	if err := checkUnique(list.Extensions); err != nil {
-		return nil, err
-	}
-	for _, e := range list.RevokedCertificateEntries {
-		if err := checkUnique(e.Extensions); err != nil {
-			return nil, fmt.Errorf("entry for serial %x: %w", e.SerialNumber, err)
-		}
-	}
 	return list, nil
-}
-
-// checkEnvelope looks at what the signature does not cover and the standard
-// library does not mind: anyone on the way could add an element after the
-// signature or shift its bits, and OpenSSL would refuse what we accepted.
-func checkEnvelope(raw []byte) error {
-	var outer asn1.RawValue
-	if _, err := asn1.Unmarshal(raw, &outer); err != nil {
-		return err
-	}
-	var parts [3]asn1.RawValue // tbsCertList, signatureAlgorithm, signature
-	rest := outer.Bytes
-	for i := range parts {
-		var err error
-		if rest, err = asn1.Unmarshal(rest, &parts[i]); err != nil {
-			return err
-		}
-	}
-	if len(rest) > 0 {
-		return fmt.Errorf("%d trailing bytes after the signature", len(rest))
-	}
-	if signature := parts[2].Bytes; len(signature) == 0 || signature[0] != 0 {
-		return errors.New("the signature is not a whole number of octets")
-	}
-	return nil
-}
-
-// checkUnique refuses what RFC 5280, section 4.2, forbids for certificates
-// and no reader agrees on: an extension that is there twice.
-func checkUnique(exts []pkix.Extension) error {
-	for i, e := range exts {
-		for _, earlier := range exts[:i] {
-			if e.Id.Equal(earlier.Id) {
-				return fmt.Errorf("extension %v is there twice", e.Id)
-			}
-		}
-	}
-	return nil
 }

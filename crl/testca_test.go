@@ -36,6 +36,10 @@ func newCA(name string) *testCA {
 
 // certify makes a CA certificate; the same key may have several.
 func certify(name string, key *ecdsa.PrivateKey, serial int64) *testCA {
+	return &testCA{certifyKey(name, key, serial), key}
+}
+
+func certifyKey(name string, key crypto.Signer, serial int64) *x509.Certificate {
 	t := &x509.Certificate{
 		SerialNumber:          big.NewInt(serial),
 		Subject:               pkix.Name{CommonName: name, Organization: []string{"EJBCA IOT"}, Country: []string{"SE"}},
@@ -53,7 +57,7 @@ func certify(name string, key *ecdsa.PrivateKey, serial int64) *testCA {
 	if err != nil {
 		panic(err)
 	}
-	return &testCA{cert, key}
+	return cert
 }
 
 // The CAs that most tests share: two that issue client certificates, and one
@@ -256,7 +260,7 @@ var flaws = []flaw{
 // verifyErrors are all that Verify may find.
 var verifyErrors = []error{
 	crl.ErrExpired, crl.ErrNotYetValid, crl.ErrNoNextUpdate, crl.ErrIssuer, crl.ErrNotCA,
-	crl.ErrSignature, crl.ErrCritical, crl.ErrScope, crl.ErrDelta,
+	crl.ErrSignature, crl.ErrCritical, crl.ErrScope, crl.ErrDelta, crl.ErrMalformed,
 }
 
 func parseCert(t testing.TB, data []byte) *x509.Certificate {

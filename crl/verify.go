@@ -24,6 +24,7 @@ var (
 	ErrCritical     = errors.New("the CRL has unknown critical content")       // refused, certificate_unknown (46)
 	ErrScope        = errors.New("the CRL is not for all client certificates") // unknown_ca (48) or certificate_unknown (46), or an entry is missed
 	ErrDelta        = errors.New("the CRL is a delta")                         // see Verify
+	ErrMalformed    = errors.New("the CRL is malformed")                       // mostly refused; Parse would not have read it
 )
 
 // Verify reports whether a broker at time now lets in the clients of issuer
@@ -43,17 +44,20 @@ var (
 //     list, letting in whom its base revokes, and others do not look at;
 //   - now is before thisUpdate, at or after nextUpdate, or there is no nextUpdate.
 //
-// The list must have been parsed. SHA-1 signatures are accepted, as OpenSSL
+// It is the list's Raw field that counts, for entries and extensions alike. A
+// list that [Parse] read is never malformed; [x509.ParseRevocationList] reads
+// more. Of faults in entries only the first is reported. SHA-1 signatures are accepted, as OpenSSL
 // does for lists. Verify takes no position on the issuer's own validity.
 func Verify(list *x509.RevocationList, issuer *x509.Certificate, now time.Time) error {
 	return errors.Join(authentic(list, issuer), usable(list), current(list, now))
 }
 
 var (
+	oidCRLNumber                = asn1.ObjectIdentifier{2, 5, 29, 20}
 	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
 	oidDeltaCRLIndicator        = asn1.ObjectIdentifier{2, 5, 29, 27}
-	oidCertificateIssuer        = asn1.ObjectIdentifier{2, 5, 29, 29}
-	oidAuthorityKeyID           = asn1.ObjectIdentifier{2, 5, 29, 35} // never critical: parsing refuses that
+	oidCAIssuers                = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 48, 2} // id-ad-caIssuers
+	oidAuthorityKeyID           = asn1.ObjectIdentifier{2, 5, 29, 35}               // never critical: parsing refuses that
 )
 
 // authentic says whether issuer made the list.
@@ -129,6 +133,18 @@ func checkAuthorityKeyID(exts []pkix.Extension, issuer *x509.Certificate) error 
 // usable says whether a broker can judge every client certificate by the
 // list, whatever its dates.
 func usable(list *x509.RevocationList) error {
+	d, err := readDocument(list.Raw)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	fault, err := d.readItems(nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return errors.Join(usableHead(list), fault)
+}
+
+func usableHead(list *x509.RevocationList) error {
 	var errs []error
 	for _, ext := range list.Extensions {
 		switch {
@@ -143,22 +159,16 @@ func usable(list *x509.RevocationList) error {
 			errs = append(errs, fmt.Errorf("%w: extension %v", ErrCritical, ext.Id))
 		}
 	}
-	for _, e := range list.RevokedCertificateEntries {
-		if err := usableEntry(&e); err != nil {
-			errs = append(errs, err)
-			break // a million entries would say the same
-		}
-	}
 	return errors.Join(errs...)
 }
 
-func usableEntry(e *x509.RevocationListEntry) error {
-	for _, ext := range e.Extensions {
+func usableItem(it *item, exts []extension) error {
+	for _, ext := range exts {
 		switch {
-		case ext.Id.Equal(oidCertificateIssuer):
-			return fmt.Errorf("%w: the entry for serial %x is of another issuer", ErrScope, e.SerialNumber)
-		case ext.Critical:
-			return fmt.Errorf("%w: extension %v in the entry for serial %x", ErrCritical, ext.Id, e.SerialNumber)
+		case bytes.Equal(ext.id, idCertificateIssuer):
+			return fmt.Errorf("%w: the entry for serial %x is of another issuer", ErrScope, integer(it.serial))
+		case ext.critical:
+			return fmt.Errorf("%w: extension %v in the entry for serial %x", ErrCritical, ext.oid(), integer(it.serial))
 		}
 	}
 	return nil
@@ -173,6 +183,17 @@ type issuingDistributionPoint struct {
 	OnlySomeReasons            asn1.BitString `asn1:"optional,tag:3"`
 	IndirectCRL                bool           `asn1:"optional,tag:4"`
 	OnlyContainsAttributeCerts bool           `asn1:"optional,tag:5"`
+}
+
+// kinds is how many kinds of certificates it says are the only ones.
+func (idp *issuingDistributionPoint) kinds() int {
+	n := 0
+	for _, only := range []bool{idp.OnlyContainsUserCerts, idp.OnlyContainsCACerts, idp.OnlyContainsAttributeCerts} {
+		if only {
+			n++
+		}
+	}
+	return n
 }
 
 // scope is what OpenSSL makes of a list's issuing distribution point.
@@ -194,18 +215,12 @@ func scopeOf(list *x509.RevocationList) (scope, error) {
 		// OpenSSL does as if there were no such extension.
 		return wholeScope, fmt.Errorf("malformed issuing distribution point: %w", err)
 	}
-	only := 0
-	for _, b := range []bool{idp.OnlyContainsUserCerts, idp.OnlyContainsCACerts, idp.OnlyContainsAttributeCerts} {
-		if b {
-			only++
-		}
-	}
 	switch {
 	case idp.IndirectCRL:
 		return ignoredScope, errors.New("it is indirect")
 	case idp.OnlySomeReasons.BitLength > 0:
 		return ignoredScope, errors.New("it holds only some reasons")
-	case only > 1:
+	case idp.kinds() > 1:
 		return ignoredScope, errors.New("its issuing distribution point contradicts itself")
 	case idp.OnlyContainsCACerts:
 		return partialScope, errors.New("it holds only CA certificates")

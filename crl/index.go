@@ -1,0 +1,232 @@
+package crl
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"math/big"
+	"time"
+)
+
+// Index finds entries of a list by serial. It is made for lists of any size:
+// beside the list's DER, in which entries stay, it keeps six bytes for
+// each. It is immutable and safe for concurrent use.
+type Index struct {
+	d     *document
+	fault error // of an entry, that Verify reports
+
+	// A hash table whose buckets lie one after the other, in the list's order
+	// within. A slot is an offset into the DER, and beside it eight more bits
+	// of the hash, so that few entries are looked at in vain. The hash is
+	// seeded, as serials may be hostile.
+	seed  maphash.Seed
+	ends  []uint32 // of the buckets
+	slots []byte
+}
+
+// slotSize is a byte of hash and four of offset, lowest first.
+const slotSize = 5
+
+// perBucket is how many entries a bucket has on average.
+const perBucket = 4
+
+// minEntry is the size of the shortest entry: headers, a serial of one octet,
+// a UTCTime.
+const minEntry = 2 + 3 + usualDate
+
+// NewIndex reads a list in any form that [Parse] reads, accepts the same ones
+// and verifies as little: use [Index.Verify]. DER is aliased, and must not
+// change. What it allocates is bounded by the size of data.
+func NewIndex(data []byte) (*Index, error) {
+	der, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("indexing CRL: %w", err)
+	}
+	d, err := readDocument(der)
+	if err != nil {
+		return nil, fmt.Errorf("indexing CRL: %w", err)
+	}
+	ix, err := newIndex(d)
+	if err != nil {
+		return nil, fmt.Errorf("indexing CRL: %w", err)
+	}
+	return ix, nil
+}
+
+func newIndex(d *document) (*Index, error) {
+	// What is allocated before all is known to be well-formed depends on what
+	// could be.
+	n := min(d.count(), (d.revoked.end-d.revoked.at)/minEntry)
+	ix := &Index{
+		d:     d,
+		seed:  maphash.MakeSeed(),
+		ends:  make([]uint32, n/perBucket+1),
+		slots: make([]byte, n*slotSize),
+	}
+	type place struct{ hash, at uint32 }
+	places := make([]place, 0, n)
+	var err error
+	ix.fault, err = d.readItems(func(at int, serial []byte) {
+		hash := ix.hash(serial)
+		places = append(places, place{hash, uint32(at)})
+		ix.ends[ix.bucket(hash)]++
+	})
+	if err != nil {
+		return nil, err
+	}
+	begin := uint32(0)
+	for b, size := range ix.ends {
+		ix.ends[b] = begin
+		begin += size
+	}
+	for _, p := range places {
+		end := &ix.ends[ix.bucket(p.hash)]
+		slot := ix.slots[int(*end)*slotSize:][:slotSize]
+		slot[0] = uint8(p.hash)
+		binary.LittleEndian.PutUint32(slot[1:], p.at)
+		*end++
+	}
+	return ix, nil
+}
+
+func (ix *Index) hash(serial []byte) uint32 { return uint32(maphash.Bytes(ix.seed, serial)) }
+
+// bucket is chosen by the hash's upper bits.
+func (ix *Index) bucket(hash uint32) int { return int(uint64(hash) * uint64(len(ix.ends)) >> 32) }
+
+// slotsOf returns a bucket's slots.
+func (ix *Index) slotsOf(bucket int) []byte {
+	begin := uint32(0)
+	if bucket > 0 {
+		begin = ix.ends[bucket-1]
+	}
+	return ix.slots[int(begin)*slotSize : int(ix.ends[bucket])*slotSize]
+}
+
+// at returns the list from the entry of a slot on.
+func (ix *Index) at(slot []byte) scanner {
+	r := ix.d.revoked
+	r.at = int(binary.LittleEndian.Uint32(slot[1:slotSize]))
+	return r
+}
+
+// serialOf returns the serial of an entry that was read before.
+func serialOf(s scanner) []byte {
+	if s.der[s.at+1] < 0x80 && s.der[s.at+3] < 0x80 {
+		at := s.at + usualSerial
+		return s.der[at : at+int(s.der[s.at+3])]
+	}
+	_, entry := s.element()
+	_, serial := entry.element()
+	return serial.bytes()
+}
+
+// Lookup returns the entry for a serial, and whether there is one. A delta
+// may have one whose reason is [RemoveFromCRL]: that certificate is not
+// revoked. Of entries with the same serial it is the first. The Entry's
+// Serial is the argument. Lookup does not allocate for serials within the 20
+// octets of RFC 5280.
+func (ix *Index) Lookup(serial *big.Int) (Entry, bool) {
+	var buf [20]byte
+	key := appendInteger(buf[:0], serial)
+	hash := ix.hash(key)
+	for slots := ix.slotsOf(ix.bucket(hash)); len(slots) > 0; slots = slots[slotSize:] {
+		if slots[0] != uint8(hash) {
+			continue
+		}
+		if s := ix.at(slots); bytes.Equal(serialOf(s), key) {
+			var it item
+			_ = s.item(&it) // read before
+			e := it.entry()
+			e.Serial = serial
+			return e, true
+		}
+	}
+	return Entry{}, false
+}
+
+// twice returns a serial that is there more than once, nil if none is.
+func (ix *Index) twice() []byte {
+	for b := range ix.ends {
+		slots := ix.slotsOf(b)
+		for i := 0; i < len(slots); i += slotSize {
+			for j := 0; j < i; j += slotSize {
+				if slots[i] != slots[j] {
+					continue
+				}
+				if serial := serialOf(ix.at(slots[i:])); bytes.Equal(serial, serialOf(ix.at(slots[j:]))) {
+					return serial
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// Len returns the number of entries.
+func (ix *Index) Len() int { return len(ix.slots) / slotSize }
+
+// All yields the entries in the list's order.
+func (ix *Index) All() iter.Seq[Entry] {
+	return func(yield func(Entry) bool) {
+		for s := ix.d.revoked; !s.empty(); {
+			var it item
+			_ = s.item(&it) // read before
+			e := it.entry()
+			e.Serial = integer(it.serial)
+			if !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+// Head returns all of the list but its RevokedCertificateEntries: issuer,
+// dates, number and extensions. [Verify], [Lint], [EncodePEM] and
+// [File.Install] take it for the whole list, as they read its Raw field.
+// It must not be changed.
+func (ix *Index) Head() *x509.RevocationList { return ix.d.head }
+
+// Verify is the function [Verify], for the list that is indexed.
+func (ix *Index) Verify(issuer *x509.Certificate, now time.Time) error {
+	return errors.Join(authentic(ix.d.head, issuer), usableHead(ix.d.head), ix.fault, current(ix.d.head, now))
+}
+
+// entry is what the item says, without its serial.
+func (it *item) entry() Entry {
+	reason := it.reason
+	if reason < 0 {
+		reason, _, _ = it.details()
+	}
+	return Entry{RevokedAt: it.date.time(), Reason: Reason(reason)}
+}
+
+// integer is the value of an INTEGER's contents.
+func integer(b []byte) *big.Int {
+	n := new(big.Int).SetBytes(b)
+	if len(b) > 0 && b[0] >= 0x80 {
+		n.Sub(n, new(big.Int).Lsh(big.NewInt(1), uint(8*len(b))))
+	}
+	return n
+}
+
+// appendInteger appends the contents of the INTEGER n, in the shortest form.
+func appendInteger(b []byte, n *big.Int) []byte {
+	if n.Sign() < 0 {
+		octets := uint(new(big.Int).Not(n).BitLen()/8 + 1)
+		n = new(big.Int).Add(n, new(big.Int).Lsh(big.NewInt(1), 8*octets))
+		return append(b, n.FillBytes(make([]byte, octets))...)
+	}
+	octets := n.BitLen()/8 + 1
+	at := len(b)
+	if cap(b)-at < octets {
+		b = append(make([]byte, 0, max(2*cap(b), at+octets)), b...)
+	}
+	b = b[:at+octets]
+	n.FillBytes(b[at:])
+	return b
+}
