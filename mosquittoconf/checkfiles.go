@@ -48,13 +48,19 @@ type Environment struct {
 // expired is a warning although its CA's clients are all refused: they are
 // already, because the broker judges the copy in its memory by the clock.
 //
-// Of acl_file, password_file and psk_file: "symlink" (2.1 refuses one),
-// "world-readable" and "owner" (2.0.16 and later warn), and "acl-empty". What
-// the files say is not read.
+// Of such a listener's other files: "capath-unhashed", "ciphers-unfit",
+// "dhparamfile-invalid", "certificate-expires-soon", "certificate-without-names".
+//
+// Of acl_file, password_file and psk_file, also as options of 2.1's plugins:
+// "symlink" (2.1 refuses one), "world-readable" and "owner" (2.0.16 and later
+// warn), "acl-invalid", "acl-nul", "acl-empty", "password-invalid" and
+// "psk-invalid".
+//
+// Of a bridge: "bridge-ca", "bridge-certificate".
 //
 // "include-dir" says that there are other files, which are not checked.
 func (f *File) CheckFiles(env Environment) []Finding {
-	c := checker{findings: newFindings(f), env: env, version: newest}
+	c := checker{findings: &findings{}, env: env, version: newest}
 	if v, err := ParseVersion(env.Version); err == nil {
 		c.version = v
 	}
@@ -64,10 +70,19 @@ func (f *File) CheckFiles(env Environment) []Finding {
 	for _, l := range f.Listeners() {
 		c.listener(&l)
 	}
+	for _, b := range f.bridges() {
+		c.bridge(b)
+	}
 	for _, d := range f.statements {
 		switch d.Key {
-		case "acl_file", "password_file", "psk_file":
+		case "acl_file", "password_file", "psk_file", "plugin_opt_acl_file", "plugin_opt_password_file":
 			c.guarded(d)
+		case "plugin", "auth_plugin", "global_plugin", "plugin_load":
+			c.library(d)
+		case "http_dir":
+			if info, err := os.Stat(c.path(d)); c.version.atLeast(2, 1, 0) && (err != nil || !info.IsDir()) {
+				c.refused(d, "file-missing", fmt.Sprintf("http_dir %s is no folder", c.path(d)), "make it, or remove the line")
+			}
 		case "include_dir":
 			if _, loaded := d.file.included[d.line]; loaded {
 				continue
@@ -95,6 +110,23 @@ func (c *checker) path(d statement) string {
 	return filepath.Join(c.env.Dir, d.Value)
 }
 
+// library checks a plugin's file.
+func (c *checker) library(d statement) {
+	path := d.Value
+	if d.Key == "plugin_load" {
+		_, path, _ = strings.Cut(path, " ")
+	}
+	if !strings.Contains(path, "/") {
+		return // it is looked for where libraries are
+	}
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.env.Dir, path)
+	}
+	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
+		c.refused(d, "file-missing", fmt.Sprintf("%s %s is no file", d.Key, path), "install the plugin or correct the path, which differs between distributions")
+	}
+}
+
 // maxFile is far above a list of a million revoked certificates, 47 MB.
 const maxFile = 1 << 28
 
@@ -109,14 +141,23 @@ func (c *checker) read(d statement) ([]byte, bool) {
 	case err != nil:
 		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
 		return nil, false
+	case d.Key == "acl_file" && info.IsDir() && !c.version.atLeast(2, 0, 16):
+		c.trap(d, "file-not-regular", fmt.Sprintf("acl_file %s is a folder, which this broker reads, slowly, as a file without rules: nobody may do anything", path), "put a file there or correct the path")
+		return nil, false
 	case !info.Mode().IsRegular():
 		c.refused(d, "file-not-regular", fmt.Sprintf("%s %s is not a regular file", d.Key, path), "put a file there or correct the path")
 		return nil, false
 	}
 	if obstacle := c.obstacle(path); obstacle != "" {
-		c.refused(d, "file-unreadable",
-			fmt.Sprintf("user %d of the broker cannot read %s %s: %s", c.env.UID, d.Key, path, obstacle),
-			"give the file to the broker's user or group, with mode 0640 or 0600")
+		severity, message := Refused, fmt.Sprintf("user %d of the broker cannot read %s %s: %s", c.env.UID, d.Key, path, obstacle)
+		if !c.version.atLeast(2, 0, 0) {
+			// It reads its files as root when it starts, and not later.
+			severity, message = Trap, message+"; 1.x starts, and fails at the first SIGHUP"
+		}
+		if d.Scope.Kind == ConnectionScope {
+			severity = Trap
+		}
+		c.add(severity, d, "file-unreadable", message, "give the file to the broker's user or group, with mode 0640 or 0600")
 	}
 	if info.Size() > maxFile {
 		c.warn(d, "not-checked", fmt.Sprintf("%s %s has %d bytes", d.Key, path, info.Size()), "check that it is what it should be")
@@ -128,49 +169,4 @@ func (c *checker) read(d statement) ([]byte, bool) {
 		return nil, false
 	}
 	return data, true
-}
-
-// guarded checks a file that the broker opens with care.
-func (c *checker) guarded(d statement) {
-	path := c.path(d)
-	link, err := os.Lstat(path)
-	if err == nil && link.Mode()&fs.ModeSymlink != 0 {
-		message := fmt.Sprintf("%s %s is a symbolic link, which 2.1 and later refuse", d.Key, path)
-		remedy := "name the file itself"
-		if c.version.atLeast(2, 1, 0) {
-			c.refused(d, "symlink", message, remedy)
-		} else {
-			c.warn(d, "symlink", message, remedy)
-		}
-	}
-	data, ok := c.read(d)
-	if !ok {
-		return
-	}
-	if d.Key == "acl_file" && !hasRule(data) {
-		c.warn(d, "acl-empty", fmt.Sprintf("%s %s holds no rule: nobody may do anything", d.Key, path), "add rules")
-	}
-	info, err := os.Stat(path)
-	if err != nil || !c.version.atLeast(2, 0, 16) {
-		return
-	}
-	if info.Mode()&0o007 != 0 {
-		c.warn(d, "world-readable",
-			fmt.Sprintf("%s %s has mode %#o; future versions will refuse it", d.Key, path, info.Mode().Perm()), "chmod o= "+path)
-	}
-	if uid, gid, ok := ownerOf(info); ok && c.env.UID != 0 && (uid != c.env.UID || gid != c.env.GID) {
-		c.warn(d, "owner",
-			fmt.Sprintf("%s %s belongs to %d:%d, not to the broker's %d:%d; future versions will refuse it",
-				d.Key, path, uid, gid, c.env.UID, c.env.GID),
-			fmt.Sprintf("chown %d:%d %s", c.env.UID, c.env.GID, path))
-	}
-}
-
-func hasRule(acl []byte) bool {
-	for line := range strings.Lines(string(acl)) {
-		if line[0] != '#' && strings.Trim(line, blanks) != "" {
-			return true
-		}
-	}
-	return false
 }

@@ -71,12 +71,19 @@ func verdicts(findings []mosquittoconf.Finding) string {
 // can, unless the case says that clients are refused.
 func TestCheckFiles(t *testing.T) {
 	edit := func(from, to string) string { return strings.Replace(goodConf, from, to, 1) }
+	acl := func(text string) func(*testing.T, *material) {
+		return func(t *testing.T, m *material) { m.write(t, "access.acl", []byte(text)) }
+	}
+	psk := func(text string) func(*testing.T, *material) {
+		return func(t *testing.T, m *material) { m.write(t, "psk", []byte(text)) }
+	}
 	tests := []struct {
 		name    string
 		conf    string // goodConf if empty
 		change  func(*testing.T, *material)
 		want    []string
 		shut    bool // although there is only a warning
+		open    bool // although there is a trap
 		unasked bool // the broker is not asked; why is said at the case
 	}{
 		{name: "good"},
@@ -202,10 +209,36 @@ func TestCheckFiles(t *testing.T) {
 		}, want: []string{"warning crl-unusable"}},
 
 		{name: "access file missing", conf: edit("access.acl", "no.acl"), want: []string{"refused file-missing"}},
-		// 2.0.11 reads a folder, slowly, as rules that permit nothing.
-		{name: "access file a folder", unasked: true, conf: edit("access.acl", "."), want: []string{"refused file-not-regular"}},
 		{name: "access file of comments", change: func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("# user a\n\n \t\r\n")) },
 			want: []string{"warning acl-empty"}},
+		{name: "rule without keyword", change: acl("read a\n"), want: []string{"refused acl-invalid"}},
+		{name: "rule with a tab", change: acl("topic\tread a\n"), want: []string{"refused acl-invalid"}},
+		{name: "indented comment", change: acl("topic a\n # x\n"), want: []string{"refused acl-invalid"}},
+		{name: "unknown access", change: acl("topic raed a\n"), want: []string{"refused acl-invalid"}},
+		{name: "topic of white space", change: acl("topic  \n"), want: []string{"refused acl-invalid"}},
+		{name: "access as topic", change: acl("topic deny\npattern  write  a b/%u \t\n")},
+		{name: "broken filter", change: acl("topic a/#/b\n"), want: []string{"refused acl-invalid"}},
+		{name: "201 levels", change: acl("topic " + strings.Repeat("/", 201) + "\n"), want: []string{"refused acl-invalid"}},
+		{name: "user without name", change: acl("user \t\n"), want: []string{"refused acl-invalid"}},
+		{name: "byte order mark", change: acl("\ufeff# x\n"), want: []string{"refused acl-invalid"}},
+		{name: "odd users", change: acl("user a  b # c\n  topic a\n\t\n")},
+		{name: "broken rule behind a NUL", change: acl("topic a\x00\nxyz\n"), want: []string{"trap acl-nul"}, open: true},
+		{name: "keys", conf: "psk_file psk\n" + goodConf, change: psk("# x:y\nabc:0123abc\nno colon\n")},
+		{name: "key of letters", conf: "psk_file psk\n" + goodConf, change: psk("abc:xyz\n"), want: []string{"refused psk-invalid"}},
+		{name: "unhashed directory", conf: edit("cafile ca.crt", "capath ."), want: []string{"trap capath-unhashed"}},
+		{name: "ciphers for another key", conf: goodConf + "ciphers ECDHE-RSA-AES128-GCM-SHA256\n", want: []string{"trap ciphers-unfit"}},
+		{name: "ciphers for this key", conf: goodConf + "ciphers ECDHE-ECDSA-AES128-GCM-SHA256\n"},
+		{name: "certificate about to expire", change: func(t *testing.T, m *material) {
+			template := named("mosquitto")
+			template.NotBefore, template.NotAfter = time.Now().Add(-100*time.Hour), time.Now().Add(time.Hour)
+			m.serve(t, issue(t, template, m.ca))
+		}, want: []string{"warning certificate-expires-soon"}},
+		{name: "certificate without names", shut: true, change: func(t *testing.T, m *material) {
+			template := named("mosquitto")
+			template.DNSNames = nil
+			m.serve(t, issue(t, template, m.ca))
+		}, want: []string{"warning certificate-without-names"}},
+		{name: "plugin missing", conf: goodConf + "plugin /nowhere/plugin.so\n", want: []string{"refused file-missing"}},
 		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"refused file-missing"}},
 		{name: "included folder", conf: goodConf + "include_dir .\n", want: []string{"warning include-dir"}},
 		{name: "two at once, in file order", conf: edit("mosquitto.key", "no.key"), change: func(t *testing.T, m *material) {
@@ -233,7 +266,7 @@ func TestCheckFiles(t *testing.T) {
 				return
 			}
 			works := m.works(t, mosquittotest.Options{Dir: m.dir, Conf: tt.conf})
-			if want := !strings.Contains(want, "refused") && !strings.Contains(want, "trap") && !tt.shut; (works == nil) != want {
+			if want := !strings.Contains(want, "refused") && (!strings.Contains(want, "trap") || tt.open) && !tt.shut; (works == nil) != want {
 				t.Errorf("the broker: %v", works)
 			}
 			_, ended := errors.AsType[*mosquittotest.ExitError](works)
@@ -304,6 +337,24 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"":       "refused symlink\n",
 			"newest": "refused symlink\n",
 		}},
+		{"folder", func(t *testing.T, m *material) {
+			if err := os.Remove(m.path("access.acl")); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Mkdir(m.path("access.acl"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}, map[string]string{
+			"1.6.15": "trap file-not-regular\n",
+			"2.0.11": "trap file-not-regular\n",
+			"2.0.21": "refused file-not-regular\n",
+			"2.1.2":  "refused file-not-regular\n",
+		}},
+		{"rules of none", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("# x\n")) }, map[string]string{
+			"1.4.13": "trap acl-empty\n",
+			"1.6.15": "warning acl-empty\n",
+			"2.0.11": "warning acl-empty\n",
+		}},
 		{"world-readable", func(t *testing.T, m *material) { m.chmod(t, "access.acl", 0o644) }, map[string]string{
 			"2.0.11":     "",
 			"2.0.15":     "",
@@ -337,6 +388,41 @@ func TestCheckFilesByVersion(t *testing.T) {
 			defer b.Close()
 			if warns := strings.Contains(b.Log(), "world readable"); warns != strings.Contains(got, "world-readable") {
 				t.Errorf("got %q; the broker's log:\n%s", got, b.Log())
+			}
+		})
+	}
+}
+
+func TestCheckFilesOfPasswords(t *testing.T) {
+	const good = "a:$7$101$c2FsdHNhbHRzYWx0$" + "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaA==\n"
+	for _, tt := range []struct {
+		name, text string
+		bad        bool
+	}{
+		{"good", "# x\n" + good, false},
+		{"twice", good + good, true},
+		{"no colon", "abc\n", false},
+		{"no name", ":$7$\n", true},
+		{"no hash", "a:secret\n", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			m := newMaterial(t)
+			m.write(t, "access.pw", []byte(tt.text))
+			conf := "password_file access.pw\n"
+			f := parse(t, "listener 8883\n"+conf)
+			for v, want := range map[string]bool{"2.0.11": false, "2.1.2": tt.bad} {
+				got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v}))
+				if strings.Contains(got, "refused password-invalid") != want {
+					t.Errorf("%s: got %q, refused %t", v, got, want)
+				}
+			}
+			b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Conf: conf})
+			if err == nil {
+				b.Close()
+			}
+			got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: installed(t)}))
+			if (err != nil) != strings.Contains(got, "refused") {
+				t.Errorf("got %q; the broker: %v", got, err)
 			}
 		})
 	}

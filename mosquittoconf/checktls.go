@@ -7,8 +7,10 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
@@ -30,15 +32,21 @@ func (c *checker) listener(l *ListenerSection) {
 		cas = c.cas(cafile, require)
 	}
 	if hasPath {
-		if info, err := os.Stat(c.path(capath)); require && !hasCA && (err != nil || !info.IsDir()) {
-			c.trap(capath, "file-missing", fmt.Sprintf("capath %s is no folder: every client is refused", c.path(capath)), "correct the path")
-		}
+		c.directory(capath, require && !hasCA)
 	}
 	chain := c.certificate(certfile, cas)
 	if _, engine := l.directive("tls_engine"); engine {
 		c.warn(keyfile, "not-checked", "keyfile is for a tls_engine", "start a broker to see")
 	} else {
 		c.key(keyfile, chain)
+	}
+	if ciphers, ok := l.directive("ciphers"); ok {
+		c.ciphers(ciphers, chain)
+	}
+	if dh, ok := l.directive("dhparamfile"); ok && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
+		if data, ok := c.read(dh); ok && !bytes.Contains(data, []byte("-----BEGIN DH PARAMETERS-----")) {
+			c.refused(dh, "dhparamfile-invalid", fmt.Sprintf("dhparamfile %s holds no DH PARAMETERS", c.path(dh)), "remove the line")
+		}
 	}
 	if hasCRL {
 		if !require {
@@ -134,6 +142,12 @@ func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Cert
 	case now.Before(leaf.NotBefore):
 		c.trap(d, "certificate-not-yet-valid", fmt.Sprintf("the certificate in %s is valid from %s: clients refuse the broker", path, show(leaf.NotBefore)), "check the clocks of this machine and of the CA")
 	}
+	if left := leaf.NotAfter.Sub(now); left > 0 && left < leaf.NotAfter.Sub(leaf.NotBefore)/soon {
+		c.warn(d, "certificate-expires-soon", fmt.Sprintf("the certificate in %s expires at %s", path, show(leaf.NotAfter)), "renew it")
+	}
+	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 {
+		c.warn(d, "certificate-without-names", fmt.Sprintf("the certificate in %s has no name of a host: many clients refuse the broker", path), "have it issued with the names that clients connect to as subject alternative names")
+	}
 	if !forServers(leaf) {
 		c.trap(d, "certificate-not-for-servers", fmt.Sprintf("the extended key usage of the certificate in %s lacks serverAuth: clients refuse the broker", path), "have it issued with serverAuth, or without extended key usage")
 	}
@@ -161,12 +175,137 @@ func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Cert
 	return chain
 }
 
-func forServers(cert *x509.Certificate) bool {
+func forServers(cert *x509.Certificate) bool { return isFor(cert, x509.ExtKeyUsageServerAuth) }
+
+func isFor(cert *x509.Certificate, usage x509.ExtKeyUsage) bool {
 	if len(cert.ExtKeyUsage) == 0 && len(cert.UnknownExtKeyUsage) == 0 {
 		return true
 	}
-	return slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageServerAuth) ||
-		slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny)
+	return slices.Contains(cert.ExtKeyUsage, usage) || slices.Contains(cert.ExtKeyUsage, x509.ExtKeyUsageAny)
+}
+
+// soon is the part of its lifetime that a certificate has left when it is time
+// to say so.
+const soon = 10
+
+// directory checks a hashed directory of CAs.
+func (c *checker) directory(d statement, alone bool) {
+	path := c.path(d)
+	if !alone {
+		return
+	}
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
+	case err != nil:
+		c.trap(d, "file-missing", fmt.Sprintf("%s %s is no folder: every client is refused", d.Key, path), "correct the path")
+	case !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }):
+		c.trap(d, "capath-unhashed", fmt.Sprintf("%s %s has no entry by the hash of a name: every client is refused", d.Key, path), "make it a hashed directory (HashDir, or openssl rehash)")
+	}
+}
+
+// ciphers judges a list in which each entry names how the server proves who it
+// is, if that is all another way than the key has.
+func (c *checker) ciphers(d statement, chain []*x509.Certificate) {
+	if len(chain) == 0 {
+		return
+	}
+	var other string
+	switch chain[0].PublicKeyAlgorithm {
+	case x509.RSA:
+		other = "ECDSA-"
+	case x509.ECDSA:
+		other = "RSA-"
+	default:
+		return
+	}
+	for name := range strings.SplitSeq(d.Value, ":") {
+		if !strings.Contains(name, other) {
+			return
+		}
+	}
+	c.trap(d, "ciphers-unfit", fmt.Sprintf("no cipher of %.60q goes with the %s key: clients need TLS 1.3", d.Value, chain[0].PublicKeyAlgorithm), "remove the line")
+}
+
+// bridge checks a bridge's material. The broker starts whatever it is.
+func (c *checker) bridge(b ListenerSection) {
+	ca, hasCA := b.directive("bridge_cafile")
+	path, hasPath := b.directive("bridge_capath")
+	if hasPath && !hasCA {
+		if entries, err := os.ReadDir(c.path(path)); err != nil || !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }) {
+			c.trap(path, "bridge-ca", fmt.Sprintf("bridge_capath %s is no hashed directory: the bridge trusts no server", c.path(path)), "make it one (HashDir, or openssl rehash)")
+		}
+	}
+	if hasCA {
+		if _, err := c.certificatesOf(ca); err != nil {
+			c.trap(ca, "bridge-ca", fmt.Sprintf("bridge_cafile %s: %v: the bridge does not connect", c.path(ca), err), "put the PEM certificate of the server's CA there")
+		}
+	}
+	cert, hasCert := b.directive("bridge_certfile")
+	key, hasKey := b.directive("bridge_keyfile")
+	if !hasCert || !hasKey {
+		return
+	}
+	bad := func(d statement, what any) {
+		c.trap(d, "bridge-certificate", fmt.Sprintf("%s %s: %v: the bridge does not connect", d.Key, c.path(d), what), "give the bridge a client certificate and its key")
+	}
+	chain, err := c.certificatesOf(cert)
+	if err != nil {
+		bad(cert, err)
+		return
+	}
+	leaf := chain[0]
+	switch {
+	case c.env.Now.After(leaf.NotAfter):
+		bad(cert, "expired at "+show(leaf.NotAfter))
+	case c.env.Now.Before(leaf.NotBefore):
+		bad(cert, "valid from "+show(leaf.NotBefore))
+	case !isFor(leaf, x509.ExtKeyUsageClientAuth):
+		bad(cert, "its extended key usage lacks clientAuth: the server answers unsupported certificate, or just hangs up")
+	}
+	data, err := os.ReadFile(c.path(key))
+	if err != nil {
+		bad(key, err)
+		return
+	}
+	private, err := parseKey(data)
+	if _, unread := errors.AsType[*unreadKeyError](err); unread {
+		return
+	}
+	switch {
+	case err != nil:
+		bad(key, err)
+	case !samePublicKey(private.Public(), leaf.PublicKey):
+		bad(key, "it is not that of the certificate")
+	}
+}
+
+// certificatesOf reads a bridge's certificates.
+func (c *checker) certificatesOf(d statement) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(c.path(d))
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := pemBlocks(data)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for _, b := range blocks {
+		if !slices.Contains(certificateLabels, b.Type) {
+			continue
+		}
+		cert, err := parseCertificate(b)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return certs, nil
 }
 
 // key checks the broker's private key against its certificate.

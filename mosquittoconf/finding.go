@@ -51,17 +51,8 @@ func (f Finding) String() string {
 
 // findings collects what is found about statements.
 type findings struct {
-	list  []Finding
-	order map[*line]int // of the statements, as a broker reads them
-	at    []int         // order of list
-}
-
-func newFindings(f *File) *findings {
-	fs := &findings{order: make(map[*line]int)}
-	for i, s := range f.statements {
-		fs.order[s.line] = i
-	}
-	return fs
+	list []Finding
+	at   []int // indices of their statements
 }
 
 func (fs *findings) add(s Severity, d statement, id, message, remedy string) {
@@ -70,7 +61,7 @@ func (fs *findings) add(s Severity, d statement, id, message, remedy string) {
 		f.File = d.file.name
 	}
 	fs.list = append(fs.list, f)
-	fs.at = append(fs.at, fs.order[d.line])
+	fs.at = append(fs.at, d.index)
 }
 
 func (fs *findings) refused(d statement, id, message, remedy string) {

@@ -33,8 +33,9 @@ type line struct {
 // statement is a directive as a broker comes across it.
 type statement struct {
 	Directive
-	file *File
-	line *line
+	file  *File
+	line  *line
+	index int // among all statements
 }
 
 // Directive is a line that sets an option.
@@ -163,7 +164,7 @@ func (f *File) walk(to *[]statement, perListener *bool) {
 		}
 		*to = append(*to, statement{
 			Directive: Directive{Line: i + 1, Key: l.key, Value: l.value, Scope: scope},
-			file:      f, line: l,
+			file:      f, line: l, index: len(*to),
 		})
 		for _, included := range f.included[l] {
 			included.walk(to, perListener)
@@ -362,4 +363,23 @@ func (f *File) Listeners() []ListenerSection {
 	}
 	listeners[0].Address, _ = listeners[0].Get("bind_address")
 	return listeners
+}
+
+// bridges returns the statements of each bridge, the connection line first.
+func (f *File) bridges() []ListenerSection {
+	var all []ListenerSection
+	at := make(map[*line]int)
+	for _, s := range f.statements {
+		if s.Scope.Kind != ConnectionScope || s.Scope.Line == 0 {
+			continue
+		}
+		if s.Key == "connection" {
+			at[s.line] = len(all)
+			all = append(all, ListenerSection{Line: s.Line})
+			continue
+		}
+		i := at[s.file.lines[s.Scope.Line-1]]
+		all[i].statements = append(all[i].statements, s)
+	}
+	return all
 }

@@ -2,6 +2,7 @@ package mosquittoconf
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -68,6 +69,11 @@ func (t *vetter) value(s statement, o Option) {
 	case "include_dir":
 		if whole != s.Value {
 			t.trap(s, "blank-in-path", fmt.Sprintf("the blanks of %.80q are part of the folder's name", whole), "remove them")
+		}
+	case "accept_protocol_versions":
+		admitted := strings.FieldsFunc(s.Value, func(r rune) bool { return strings.ContainsRune(", \t", r) })
+		if !slices.ContainsFunc(admitted, func(w string) bool { return w == "3" || w == "4" || w == "5" }) {
+			t.trap(s, "protocol-versions", fmt.Sprintf("accept_protocol_versions %.40q admits no client", s.Value), "want 3, 4 and 5, or some of them")
 		}
 	case "address", "addresses":
 		t.addresses(s)
@@ -210,9 +216,10 @@ func isTopic(s string) bool {
 
 // isFilter reports whether s is a valid filter.
 func isFilter(s string) bool {
-	levels := strings.Split(s, "/")
-	for i, level := range levels {
-		if strings.ContainsAny(level, "+#") && level != "+" && (level != "#" || i < len(levels)-1) {
+	for more := true; more; {
+		var level string
+		level, s, more = strings.Cut(s, "/")
+		if strings.ContainsAny(level, "+#") && level != "+" && (level != "#" || more) {
 			return false
 		}
 	}
