@@ -20,7 +20,7 @@ const ManagementTenant = "dojot-management"
 
 // Topic returns the name of the topic with tenant's device events. The name
 // is not checked against Kafka's rules for topics.
-func Topic(tenant string) string { return SubjectTopic(tenant, Subject) }
+func Topic(tenant string) string { return tenant + "." + Subject }
 
 // SubjectTopic returns the name of tenant's topic for a subject, which without
 // a tenant is the subject itself.

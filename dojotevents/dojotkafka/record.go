@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/dojotevents"
@@ -74,7 +73,7 @@ func (r *Record) open() error {
 		return err
 	}
 	r.Event = e
-	if tenant, ok := strings.CutSuffix(r.Topic, dojotevents.Topic("")); ok && e.Tenant != "" && e.Tenant != tenant {
+	if tenant, ok := dojotevents.TopicTenant(r.Topic); ok && e.Tenant != "" && e.Tenant != tenant {
 		return ErrTenant
 	}
 	return nil
