@@ -19,49 +19,56 @@ type Changes struct {
 }
 
 // Diff compares two complete lists of one issuer. It returns ErrRollback if
-// new is not newer, ErrIssuer if it is of another issuer, and ErrDelta if
-// one of them is a delta. The lists should have been verified.
+// new is not newer, ErrIssuer if it is of another issuer, ErrDelta if one of
+// them is a delta, and ErrMalformed if [Parse] would not have read it. The
+// lists should have been verified. As with [Verify], it is their Raw fields
+// that count.
 func Diff(old, new *x509.RevocationList) (Changes, error) {
-	var c Changes
-	if !bytes.Equal(old.RawIssuer, new.RawIssuer) {
-		return c, fmt.Errorf("comparing CRLs: %w: %q (want %q)", ErrIssuer, new.Issuer, old.Issuer)
-	}
-	for _, l := range []*x509.RevocationList{old, new} {
-		if find(l.Extensions, oidDeltaCRLIndicator) != nil {
-			return c, fmt.Errorf("comparing CRLs: %w", ErrDelta)
-		}
-	}
-	if err := newer(old, new); err != nil {
+	c, err := diff(old, new)
+	if err != nil {
 		return c, fmt.Errorf("comparing CRLs: %w", err)
-	}
-	before := make(map[string]*x509.RevocationListEntry, len(old.RevokedCertificateEntries))
-	for i := range old.RevokedCertificateEntries {
-		e := &old.RevokedCertificateEntries[i]
-		before[string(e.SerialNumber.Bytes())] = e
-	}
-	for i := range new.RevokedCertificateEntries {
-		e := &new.RevokedCertificateEntries[i]
-		serial := string(e.SerialNumber.Bytes())
-		was, known := before[serial]
-		switch {
-		case !known:
-			c.Added = append(c.Added, entryOf(e))
-		case was.ReasonCode != e.ReasonCode || !was.RevocationTime.Equal(e.RevocationTime):
-			c.Changed = append(c.Changed, entryOf(e))
-		}
-		delete(before, serial)
-	}
-	for i := range old.RevokedCertificateEntries {
-		e := &old.RevokedCertificateEntries[i]
-		if _, left := before[string(e.SerialNumber.Bytes())]; left {
-			c.Removed = append(c.Removed, entryOf(e))
-		}
 	}
 	return c, nil
 }
 
-func entryOf(e *x509.RevocationListEntry) Entry {
-	return Entry{Serial: e.SerialNumber, RevokedAt: e.RevocationTime, Reason: Reason(e.ReasonCode)}
+func diff(old, new *x509.RevocationList) (c Changes, err error) {
+	was, err := indexOf(old)
+	if err != nil {
+		return c, err
+	}
+	is, err := indexOf(new)
+	if err != nil {
+		return c, err
+	}
+	old, new = was.d.head, is.d.head
+	if !bytes.Equal(old.RawIssuer, new.RawIssuer) {
+		return c, fmt.Errorf("%w: %q (want %q)", ErrIssuer, new.Issuer, old.Issuer)
+	}
+	if was.d.isDelta() || is.d.isDelta() {
+		return c, ErrDelta
+	}
+	if err := newer(old, new); err != nil {
+		return c, err
+	}
+	for it := range is.items() {
+		s, known := was.find(it.serial)
+		if !known {
+			c.Added = append(c.Added, it.whole())
+			continue
+		}
+		var before item
+		_ = s.item(&before) // read before
+		e, earlier := it.entry(), before.entry()
+		if e.Reason != earlier.Reason || !e.RevokedAt.Equal(earlier.RevokedAt) {
+			c.Changed = append(c.Changed, it.whole())
+		}
+	}
+	for it := range was.items() {
+		if _, left := is.find(it.serial); !left {
+			c.Removed = append(c.Removed, it.whole())
+		}
+	}
+	return c, nil
 }
 
 // newer returns ErrRollback unless new may follow old: its number is greater

@@ -18,11 +18,11 @@
 // the complete list, and entries that it passes over. [Refresher] keeps a
 // [File] fresh from a [Source]. [Index] answers for lists of a million entries
 // whether a serial is on them. [Sign] is the other side, for a CA, and [Lint]
-// says which rules of RFC 5280 a list breaks.
+// says which rules of RFC 5280 a list breaks; [Merge] combines a delta with its
+// base, for the issuer to sign.
 //
 // Lists are *x509.RevocationList throughout. The package knows nothing of
 // HTTP and signals no broker: the source and what follows an installation
-// are the caller's. It does not read version 1 lists, does not combine
-// deltas with their base, and does not check the certificate chain above a
-// list's issuer: the caller says which CAs it trusts.
+// are the caller's. It does not read version 1 lists, and does not check the
+// certificate chain above a list's issuer: the caller says which CAs it trusts.
 package crl

@@ -170,6 +170,8 @@ func (d *document) extension(id []byte) *extension {
 	return nil
 }
 
+func (d *document) isDelta() bool { return d.extension(idDeltaCRLIndicator) != nil }
+
 // The contents of the OBJECT IDENTIFIERs 2.5.29.x, id-ce of RFC 5280, and of
 // 1.3.6.1.5.5.7.1.1, id-pe-authorityInfoAccess.
 var (

@@ -57,6 +57,19 @@ func NewIndex(data []byte) (*Index, error) {
 	return ix, nil
 }
 
+// indexOf indexes a list that was parsed, by its Raw field.
+func indexOf(list *x509.RevocationList) (*Index, error) {
+	d, err := readDocument(list.Raw)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	ix, err := newIndex(d)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	return ix, nil
+}
+
 func newIndex(d *document) (*Index, error) {
 	// What is allocated before all is known to be well-formed depends on what
 	// could be.
@@ -133,20 +146,30 @@ func serialOf(s scanner) []byte {
 func (ix *Index) Lookup(serial *big.Int) (Entry, bool) {
 	var buf [20]byte
 	key := appendInteger(buf[:0], serial)
-	hash := ix.hash(key)
+	s, ok := ix.find(key)
+	if !ok {
+		return Entry{}, false
+	}
+	var it item
+	_ = s.item(&it) // read before
+	e := it.entry()
+	e.Serial = serial
+	return e, true
+}
+
+// find returns the list from the entry for a serial on, which is the contents
+// of an INTEGER.
+func (ix *Index) find(serial []byte) (s scanner, ok bool) {
+	hash := ix.hash(serial)
 	for slots := ix.slotsOf(ix.bucket(hash)); len(slots) > 0; slots = slots[slotSize:] {
 		if slots[0] != uint8(hash) {
 			continue
 		}
-		if s := ix.at(slots); bytes.Equal(serialOf(s), key) {
-			var it item
-			_ = s.item(&it) // read before
-			e := it.entry()
-			e.Serial = serial
-			return e, true
+		if s = ix.at(slots); bytes.Equal(serialOf(s), serial) {
+			return s, true
 		}
 	}
-	return Entry{}, false
+	return scanner{}, false
 }
 
 // twice returns a serial that is there more than once, nil if none is.
@@ -173,12 +196,21 @@ func (ix *Index) Len() int { return len(ix.slots) / slotSize }
 // All yields the entries in the list's order.
 func (ix *Index) All() iter.Seq[Entry] {
 	return func(yield func(Entry) bool) {
+		for it := range ix.items() {
+			if !yield(it.whole()) {
+				return
+			}
+		}
+	}
+}
+
+// items yields the entries as they are written, each time in the same place.
+func (ix *Index) items() iter.Seq[*item] {
+	return func(yield func(*item) bool) {
+		var it item
 		for s := ix.d.revoked; !s.empty(); {
-			var it item
 			_ = s.item(&it) // read before
-			e := it.entry()
-			e.Serial = integer(it.serial)
-			if !yield(e) {
+			if !yield(&it) {
 				return
 			}
 		}
@@ -186,9 +218,9 @@ func (ix *Index) All() iter.Seq[Entry] {
 }
 
 // Head returns all of the list but its RevokedCertificateEntries: issuer,
-// dates, number and extensions. [Verify], [Lint], [EncodePEM] and
-// [File.Install] take it for the whole list, as they read its Raw field.
-// It must not be changed.
+// dates, number and extensions. [Verify], [Lint], [Diff], [Merge], [EncodePEM]
+// and [File.Install] take it for the whole list, as they read its Raw field. It
+// must not be changed.
 func (ix *Index) Head() *x509.RevocationList { return ix.d.head }
 
 // Verify is the function [Verify], for the list that is indexed.
@@ -203,6 +235,13 @@ func (it *item) entry() Entry {
 		reason, _, _ = it.details()
 	}
 	return Entry{RevokedAt: it.date.time(), Reason: Reason(reason)}
+}
+
+// whole is the entry with a serial of its own.
+func (it *item) whole() Entry {
+	e := it.entry()
+	e.Serial = integer(it.serial)
+	return e
 }
 
 // integer is the value of an INTEGER's contents.

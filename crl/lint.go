@@ -46,13 +46,9 @@ func (f Finding) String() string {
 // The error is [ErrMalformed], where [Parse] would not have read the list;
 // much that RFC 5280 forbids is found there.
 func Lint(list *x509.RevocationList) ([]Finding, error) {
-	d, err := readDocument(list.Raw)
+	ix, err := indexOf(list)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	ix, err := newIndex(d)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+		return nil, err
 	}
 	return ix.lint(), nil
 }
@@ -79,7 +75,7 @@ func (ix *Index) lint() []Finding {
 		}
 	}
 	var plain, extended tally
-	e := entryFacts{list: ix.d, delta: ix.d.extension(idDeltaCRLIndicator) != nil}
+	e := entryFacts{list: ix.d, delta: ix.d.isDelta()}
 	for s := ix.d.revoked; !s.empty(); {
 		_ = s.item(&e.item) // read before
 		e.read()

@@ -296,7 +296,7 @@ func freshestCritical(l listFacts) string {
 
 // "This extension MUST NOT appear in delta CRLs."
 func freshestInDelta(l listFacts) string {
-	if l.extension(idFreshestCRL) != nil && l.extension(idDeltaCRLIndicator) != nil {
+	if l.extension(idFreshestCRL) != nil && l.isDelta() {
 		return "a delta names where deltas are"
 	}
 	return ""

@@ -260,7 +260,7 @@ var flaws = []flaw{
 // verifyErrors are all that Verify may find.
 var verifyErrors = []error{
 	crl.ErrExpired, crl.ErrNotYetValid, crl.ErrNoNextUpdate, crl.ErrIssuer, crl.ErrNotCA,
-	crl.ErrSignature, crl.ErrCritical, crl.ErrScope, crl.ErrDelta, crl.ErrMalformed,
+	crl.ErrSignature, crl.ErrCritical, crl.ErrScope, crl.ErrDelta, crl.ErrBase, crl.ErrMalformed,
 }
 
 func parseCert(t testing.TB, data []byte) *x509.Certificate {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,7 @@ var (
 	ErrCritical     = errors.New("the CRL has unknown critical content")       // refused, certificate_unknown (46)
 	ErrScope        = errors.New("the CRL is not for all client certificates") // unknown_ca (48) or certificate_unknown (46), or an entry is missed
 	ErrDelta        = errors.New("the CRL is a delta")                         // see Verify
+	ErrBase         = errors.New("the CRLs do not fit together")               // of Merge and VerifyDelta only
 	ErrMalformed    = errors.New("the CRL is malformed")                       // mostly refused; Parse would not have read it
 )
 
@@ -50,6 +52,25 @@ var (
 // does for lists. Verify takes no position on the issuer's own validity.
 func Verify(list *x509.RevocationList, issuer *x509.Certificate, now time.Time) error {
 	return errors.Join(authentic(list, issuer), usable(list), current(list, now))
+}
+
+// VerifyDelta is [Verify] for a delta, which a broker can't use but [Merge]
+// can. A complete list is [ErrBase].
+func VerifyDelta(list *x509.RevocationList, issuer *x509.Certificate, now time.Time) error {
+	d, err := readDocument(list.Raw)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	if !d.isDelta() {
+		return fmt.Errorf("%w: a complete list is no delta", ErrBase)
+	}
+	fault, err := d.readItems(nil)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	complete := *d.head
+	complete.Extensions = slices.DeleteFunc(slices.Clone(complete.Extensions), func(e pkix.Extension) bool { return e.Id.Equal(oidDeltaCRLIndicator) })
+	return errors.Join(authentic(d.head, issuer), usableHead(&complete), fault, current(d.head, now))
 }
 
 var (
