@@ -2,6 +2,8 @@ package localca_test
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -21,7 +23,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 )
 
@@ -177,19 +178,10 @@ func certPath(cert *x509.Certificate) string {
 	return "/ca/" + url.PathEscape(issuerDN) + "/certificate/" + cert.SerialNumber.Text(16)
 }
 
-// crl gets the CRL and verifies it.
+// crl gets the root's CRL and verifies it.
 func (s *service) crl(now time.Time) *x509.RevocationList {
 	s.t.Helper()
-	var answer struct{ CRL string }
-	s.must("GET", "/ca/IOTmidCA/crl", "", &answer)
-	list, err := crl.Parse([]byte(answer.CRL))
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := crl.Verify(list, s.ca.Certificate(), now); err != nil {
-		s.t.Fatal(err)
-	}
-	return list
+	return s.list(s.ca.Certificate().Subject.CommonName, "", now)
 }
 
 func serials(list *x509.RevocationList) string {
@@ -214,6 +206,16 @@ func newRequest(t testing.TB, key *rsa.PrivateKey, template *x509.CertificateReq
 		t.Fatal(err)
 	}
 	return der
+}
+
+func newECDSAKey(t testing.TB, curve string) *ecdsa.PrivateKey {
+	t.Helper()
+	curves := map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384()}
+	key, err := ecdsa.GenerateKey(curves[curve], rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 func asJSON(v any) string {

@@ -1,6 +1,8 @@
 package localca
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -71,10 +73,17 @@ var routes = []struct {
 	{http.MethodPost, "sign/*/pkcs10", (*CA).sign},
 }
 
-// ServeHTTP serves the REST API. It authenticates nobody.
+// ServeHTTP serves the REST API. It asks for the token if there is one, and
+// authenticates nobody else.
 func (ca *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	answer, err := ca.route(w, r)
+	var answer any
+	err := ca.authorize(r)
+	if err == nil {
+		answer, err = ca.route(w, r)
+	} else {
+		w.Header().Set("WWW-Authenticate", "Bearer")
+	}
 	status := http.StatusOK
 	if err != nil {
 		f := ca.faultOf(r, err)
@@ -83,6 +92,20 @@ func (ca *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(answer) // who doesn't listen any more needs no error
+}
+
+var errUnauthorized = &fault{"Unauthorized, expected the header Authorization: Bearer <token>", http.StatusUnauthorized}
+
+func (ca *CA) authorize(r *http.Request) error {
+	if ca.token == nil {
+		return nil
+	}
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	sum := sha256.Sum256([]byte(token)) // equal lengths, whatever came
+	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sum[:], ca.token[:]) != 1 {
+		return errUnauthorized
+	}
+	return nil
 }
 
 // faultOf says what the peer is told: all of what it did wrong, nothing of
@@ -171,11 +194,12 @@ func readObject(r *http.Request) (map[string]json.RawMessage, error) {
 	return members, nil
 }
 
-func (ca *CA) checkCA(name string) error {
-	if name != ca.name {
-		return soapFault("CA with name %s does not exist.", name)
+// named returns the CA that a path names.
+func (ca *CA) named(name string) (*authority, error) {
+	if a := ca.byName(name); a != nil {
+		return a, nil
 	}
-	return nil
+	return nil, soapFault("CA with name %s does not exist.", name)
 }
 
 func (ca *CA) getVersion(*http.Request, []string) (any, error) {
@@ -187,12 +211,19 @@ func (ca *CA) getCAs(*http.Request, []string) (any, error) {
 		ID   int32  `json:"id"`
 		Name string `json:"name"`
 	}
-	return map[string][]shown{"CAs": {{caID(ca.dn), ca.name}}}, nil
+	all := make([]shown, len(ca.cas))
+	for i, a := range ca.cas {
+		all[i] = shown{caID(a.dn), a.name}
+	}
+	return map[string][]shown{"CAs": all}, nil
 }
 
+// getCA is GET /ca/<name>: like the original, the CA's own certificate, though
+// that promised its chain.
 func (ca *CA) getCA(_ *http.Request, args []string) (any, error) {
-	if err := ca.checkCA(args[0]); err != nil {
+	a, err := ca.named(args[0])
+	if err != nil {
 		return nil, err
 	}
-	return map[string]string{"certificate": base64Lines(ca.cert.Raw)}, nil
+	return map[string]string{"certificate": base64Lines(a.cert.Raw)}, nil
 }

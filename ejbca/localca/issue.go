@@ -2,6 +2,7 @@ package localca
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
@@ -13,6 +14,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -25,6 +27,7 @@ import (
 const (
 	minKeyBits = 2048
 	maxKeyBits = 8192
+	p256Bits   = 256 // by an option, and ECDSA
 	lifetime   = 730 * 24 * time.Hour
 	// backdate is EJBCA's allowance for clocks that are behind.
 	backdate = 10 * time.Minute
@@ -33,17 +36,20 @@ const (
 
 // CFREE marks its extensions non-critical, unlike the standard library, so
 // they are encoded here.
-var profileExtensions = []pkix.Extension{
-	// digitalSignature, nonRepudiation, keyEncipherment, dataEncipherment, keyAgreement
-	{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: []byte{asn1.TagBitString, 2, 3, 0b1111_1000}},
+var (
 	// CA:FALSE
-	{Id: asn1.ObjectIdentifier{2, 5, 29, 19}, Value: []byte{asn1.TagSequence | 0x20, 0}},
-}
+	extNoCA = pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 19}, Value: []byte{asn1.TagSequence | 0x20, 0}}
+	// digitalSignature, nonRepudiation, keyEncipherment, dataEncipherment, keyAgreement
+	extUsageRSA = pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: []byte{asn1.TagBitString, 2, 3, 0b1111_1000}}
+	// An ECDSA key enciphers nothing (RFC 8813 section 3).
+	extUsageECDSA = pkix.Extension{Id: asn1.ObjectIdentifier{2, 5, 29, 15}, Value: []byte{asn1.TagBitString, 2, 3, 0b1100_1000}}
+)
 
 // signAlgorithms are the ones that prove possession of a key today.
 var signAlgorithms = []x509.SignatureAlgorithm{
 	x509.SHA256WithRSA, x509.SHA384WithRSA, x509.SHA512WithRSA,
 	x509.SHA256WithRSAPSS, x509.SHA384WithRSAPSS, x509.SHA512WithRSAPSS,
+	x509.ECDSAWithSHA256, x509.ECDSAWithSHA384, x509.ECDSAWithSHA512,
 }
 
 // sign is POST /sign/<user>/pkcs10.
@@ -63,7 +69,7 @@ func (ca *CA) sign(r *http.Request, args []string) (any, error) {
 		return nil, m.err
 	}
 	for {
-		der, err := ca.issue(args[0], passwd, certificate)
+		der, err := ca.issue(r.Context(), args[0], passwd, certificate)
 		if errors.Is(err, errEntityChanged) {
 			continue
 		}
@@ -82,29 +88,38 @@ var errEntityChanged = errors.New("the end entity changed")
 // and stores it. No certificate leaves it that isn't stored. The signature is
 // made outside of the transactions, so that requests don't wait for each
 // other's.
-func (ca *CA) issue(user, password, request string) (der []byte, err error) {
+func (ca *CA) issue(ctx context.Context, user, password, request string) (der []byte, err error) {
 	var e entity
 	err = ca.db.View(func(tx *bbolt.Tx) error {
 		var found bool
 		e, found, err = getEntity(tx, user)
 		if err == nil && !found {
-			err = errWrongUser
+			if err = errWrongUser; ca.reset {
+				err = badRequest("User not found to renew..") // sic
+			}
 		}
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
+	a := ca.byName(e.CAName)
+	if a == nil {
+		return nil, fmt.Errorf("user %q is of CA %q, which isn't there", user, e.CAName)
+	}
 	if e.TokenType != tokenUserGenerated {
 		return nil, soapFault("Error: Wrong Token Type of user, must be 'USERGENERATED' for PKCS10/SPKAC/CRMF/CVC requests")
 	}
-	csr, err := parseRequest(request)
+	csr, err := parseRequest(request, ca.ecdsa)
 	if err != nil {
 		return nil, err
 	}
 	switch e.Status {
 	case statusNew, statusFailed, statusInProcess, statusKeyRecovery:
 	default:
+		if ca.reset {
+			break // without making it NEW first, which a wrong password did, too
+		}
 		return nil, soapFault("Got request with status %s (%d), NEW, FAILED or INPROCESS required: %s.", statusNames[e.Status], e.Status, user)
 	}
 	if !e.Password.matches(password) {
@@ -114,20 +129,21 @@ func (ca *CA) issue(user, password, request string) (der []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := ca.certify(e, csr)
+	cert, err := a.certify(e, csr, ca.now())
 	if err != nil {
 		return nil, err
 	}
-	if err := ca.db.Update(func(tx *bbolt.Tx) error { return storeCertificate(tx, e, csr, cert) }); err != nil {
+	if err := ca.update(ctx, func(tx *bbolt.Tx) error { return storeCertificate(tx, a, e, csr, cert) }); err != nil {
 		return nil, err
 	}
-	ca.log.Info("certificate issued", "user", user, "subject", e.SubjectDN, "serial", cert.SerialNumber.Text(16), "notAfter", cert.NotAfter)
+	ca.log.Info("certificate issued", "ca", a.name, "user", user, "subject", e.SubjectDN, "serial", cert.SerialNumber.Text(16), "notAfter", cert.NotAfter)
 	return cert.Raw, nil
 }
 
 // parseRequest reads a PKCS#10 request in base64, with line breaks or armour
-// or without, and checks its key and that its sender holds it.
-func parseRequest(text string) (*x509.CertificateRequest, error) {
+// or without, and checks its key, RSA or perhaps ECDSA, and that its sender
+// holds it.
+func parseRequest(text string, ecdsaToo bool) (*x509.CertificateRequest, error) {
 	var der []byte
 	if block, rest := pem.Decode([]byte(text)); block != nil {
 		if !strings.HasSuffix(block.Type, "CERTIFICATE REQUEST") || len(bytes.TrimSpace(rest)) > 0 {
@@ -153,7 +169,9 @@ func parseRequest(text string) (*x509.CertificateRequest, error) {
 			return nil, soapFault("Illegal key length: %d.", bits)
 		}
 	case *ecdsa.PublicKey:
-		return nil, soapFault("Illegal key length: %d.", key.Params().BitSize)
+		if bits := key.Params().BitSize; !ecdsaToo || bits != p256Bits {
+			return nil, soapFault("Illegal key length: %d.", bits)
+		}
 	default:
 		return nil, soapFault("Unsupported public key (%v), only RSA and ECDSA keys are supported.", csr.PublicKeyAlgorithm)
 	}
@@ -211,7 +229,7 @@ func checkUnique(tx *bbolt.Tx, e entity, csr *x509.CertificateRequest) error {
 }
 
 // certify makes the certificate that profile CFREE allows.
-func (ca *CA) certify(e entity, csr *x509.CertificateRequest) (*x509.Certificate, error) {
+func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Time) (*x509.Certificate, error) {
 	dn, err := parseDN(e.SubjectDN)
 	if err != nil {
 		return nil, err
@@ -224,27 +242,31 @@ func (ca *CA) certify(e entity, csr *x509.CertificateRequest) (*x509.Certificate
 	if err != nil {
 		return nil, err
 	}
-	now := ca.now().UTC().Truncate(time.Second)
+	now = now.UTC().Truncate(time.Second)
 	notBefore := now.Add(-backdate)
 	notAfter := notBefore.Add(lifetime)
-	if notAfter.After(ca.cert.NotAfter) {
-		notAfter = ca.cert.NotAfter
+	if notAfter.After(a.cert.NotAfter) {
+		notAfter = a.cert.NotAfter
 	}
 	if !notAfter.After(now) {
-		return nil, soapFault("CA with name %s has expired.", ca.name)
+		return nil, soapFault("CA with name %s has expired.", a.name)
+	}
+	usage := extUsageRSA
+	if _, ok := csr.PublicKey.(*ecdsa.PublicKey); ok {
+		usage = extUsageECDSA
 	}
 	template := &x509.Certificate{
 		SerialNumber:       serial,
 		RawSubject:         subject,
 		NotBefore:          notBefore,
 		NotAfter:           notAfter,
-		SignatureAlgorithm: x509.SHA256WithRSA,
-		SubjectKeyId:       keyID(csr.PublicKey.(*rsa.PublicKey)),
+		SignatureAlgorithm: a.signatureAlgorithm(),
+		SubjectKeyId:       keyID(csr.RawSubjectPublicKeyInfo),
 		DNSNames:           csr.DNSNames,
 		IPAddresses:        csr.IPAddresses,
-		ExtraExtensions:    profileExtensions,
+		ExtraExtensions:    []pkix.Extension{usage, extNoCA},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, ca.cert, csr.PublicKey, ca.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, csr.PublicKey, a.key)
 	if err != nil {
 		return nil, err
 	}
@@ -253,7 +275,7 @@ func (ca *CA) certify(e entity, csr *x509.CertificateRequest) (*x509.Certificate
 
 // storeCertificate makes the certificate count, if the end entity is still as
 // it was checked.
-func storeCertificate(tx *bbolt.Tx, e entity, csr *x509.CertificateRequest, cert *x509.Certificate) error {
+func storeCertificate(tx *bbolt.Tx, a *authority, e entity, csr *x509.CertificateRequest, cert *x509.Certificate) error {
 	was, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -266,13 +288,14 @@ func storeCertificate(tx *bbolt.Tx, e entity, csr *x509.CertificateRequest, cert
 		return err
 	}
 	serial := cert.SerialNumber.Bytes()
-	if tx.Bucket(bucketCerts).Get(serial) != nil {
+	certs := a.bucket(tx, bucketCerts)
+	if certs.Get(serial) != nil {
 		return errors.New("serial number drawn twice") // 2⁻¹²⁷, or a broken random source
 	}
 	e.Status = statusGenerated
 	return errors.Join(
-		tx.Bucket(bucketCerts).Put(serial, cert.Raw),
-		tx.Bucket(bucketOwned).Put(ownedKey(e.Username, serial), nil),
+		certs.Put(serial, cert.Raw),
+		tx.Bucket(bucketOwned).Put(ownedKey(e.Username, serial), []byte(a.name)),
 		tx.Bucket(bucketKeys).Put(keyHash(csr), user),
 		tx.Bucket(bucketSubjects).Put([]byte(e.SubjectDN), user),
 		putJSON(users, user, e),
@@ -281,13 +304,13 @@ func storeCertificate(tx *bbolt.Tx, e entity, csr *x509.CertificateRequest, cert
 
 // getCertificate is GET /ca/<issuer DN>/certificate/<serial>.
 func (ca *CA) getCertificate(_ *http.Request, args []string) (any, error) {
-	serial, err := ca.certificateOf(args)
+	a, serial, err := ca.certificateOf(args)
 	if err != nil {
 		return nil, err
 	}
 	var answer shownCertificate
 	err = ca.db.View(func(tx *bbolt.Tx) error {
-		der := tx.Bucket(bucketCerts).Get(serial.Bytes())
+		der := a.bucket(tx, bucketCerts).Get(serial.Bytes())
 		if der == nil {
 			return errNoCertificates
 		}
@@ -308,12 +331,16 @@ func (ca *CA) findCertificates(r *http.Request, args []string) (any, error) {
 	now := ca.now()
 	var found []shownCertificate
 	err := ca.db.View(func(tx *bbolt.Tx) error {
-		for _, serial := range serialsOf(tx, args[0]) {
-			cert, err := x509.ParseCertificate(tx.Bucket(bucketCerts).Get(serial))
+		certs, err := ca.ownedBy(tx, args[0])
+		if err != nil {
+			return err
+		}
+		for _, c := range certs {
+			cert, err := x509.ParseCertificate(c.issuer.bucket(tx, bucketCerts).Get(c.serial))
 			if err != nil {
 				return err
 			}
-			_, revoked, err := getRevocation(tx, serial)
+			_, revoked, err := c.issuer.revocation(tx, c.serial)
 			if err != nil {
 				return err
 			}

@@ -1,13 +1,17 @@
 package localca
 
 import (
+	"cmp"
 	"context"
-	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -24,16 +28,38 @@ var ErrInUse = errors.New("in use by another process")
 
 // Options say how a CA is. The zero value is dojot's CA.
 type Options struct {
-	// Name is the CA's name in requests and the CN of its certificate.
+	// Name is the root CA's name in requests and the CN of its certificate.
 	// Empty means DefaultName for a new CA, and whatever it is called for one
 	// that exists; another name than the existing one's is an error.
 	Name string
-	// KeySize is the size of a new CA's RSA key in bits, 2048 to 8192.
-	// Zero means 4096. An existing CA keeps its key.
+	// KeySize is the size in bits of a new CA's key: 2048 to 8192 is RSA, 256
+	// is ECDSA on P-256. Zero means RSA with 4096. An existing CA keeps its
+	// key.
 	KeySize int
+	// SubCAs are the CAs below the root; [DojotSubCAs] are dojot's. Those that
+	// don't exist yet are made. One that exists stays as it is, also when it
+	// isn't described any more.
+	SubCAs []SubCA
+	// PassphraseFile is a file with the passphrase that the keys are encrypted
+	// with; a line break at its end doesn't count. Empty means keys that who
+	// can read ca.db can use. It can't be changed for a CA that exists.
+	PassphraseFile string
+	// TokenFile is a file with the token that each request has to carry, as
+	// "Authorization: Bearer <token>"; a line break at its end doesn't count.
+	// Empty means that none is asked for.
+	TokenFile string
+	// ECDSA has profile CFREE accept ECDSA keys on P-256, besides RSA.
+	ECDSA bool
+	// Reset has end entities enrol again that have their certificate or are
+	// revoked, as EJBCA-REST of dojot 0.5-alpha did: who knows the password
+	// gets any number of certificates.
+	Reset bool
 	// CRLLifetime is the time from a CRL's thisUpdate to its nextUpdate, at
 	// least a minute. Zero means 24 hours.
 	CRLLifetime time.Duration
+	// DeltaLifetime is the same for delta lists. Zero means that there are
+	// none, as with dojot's CAs.
+	DeltaLifetime time.Duration
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
 	// Logger gets a line for each certificate, revocation and CRL, and for
@@ -41,51 +67,74 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// CA is an open certificate authority, an [http.Handler] safe for concurrent
-// use. It starts no goroutines.
+// CA is an open certificate authority with its sub-CAs, an [http.Handler] safe
+// for concurrent use. It starts no goroutines but in [CA.Serve].
 type CA struct {
-	name        string
-	dn          string // as EJBCA writes it
-	key         *rsa.PrivateKey
-	cert        *x509.Certificate
-	db          *bbolt.DB
-	crlLifetime time.Duration
-	now         func() time.Time
-	log         *slog.Logger
-	crlMaker    *groupcommit.Group[struct{}]
+	db            *bbolt.DB
+	writes        *groupcommit.Group[write]
+	cas           []*authority // the root first
+	token         *[sha256.Size]byte
+	ecdsa         bool
+	reset         bool
+	crlLifetime   time.Duration
+	deltaLifetime time.Duration
+	now           func() time.Time
+	log           *slog.Logger
 }
 
-// Open opens the CA that lives in the folder dir, and makes the folder, a key
-// and a certificate when there is none. It makes a CRL if that is due. A CA
-// that is open already is [ErrInUse].
+// Open opens the CA that lives in the folder dir, and makes what is missing:
+// the folder, keys and certificates, CRLs that are due. A CA that is open
+// already is [ErrInUse]; keys that the passphrase doesn't open are
+// [ErrPassphrase].
 func Open(dir string, o Options) (*CA, error) {
 	wanted := o.Name
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
-	db, err := openDB(dir, o)
+	ca := &CA{
+		ecdsa: o.ECDSA, reset: o.Reset, crlLifetime: o.CRLLifetime, deltaLifetime: o.DeltaLifetime,
+		now: o.Now, log: o.Logger,
+	}
+	ca.writes = groupcommit.New(ca.commit)
+	passphrase, err := readSecret(o.PassphraseFile, "passphrase")
 	if err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
-	ca := &CA{db: db, crlLifetime: o.CRLLifetime, now: o.Now, log: o.Logger}
-	if err := ca.start(wanted); err != nil {
-		return nil, errors.Join(fmt.Errorf("localca: %s: %w", filepath.Join(dir, dbName), err), db.Close())
+	if token, err := readSecret(o.TokenFile, "token"); err != nil {
+		return nil, fmt.Errorf("localca: %w", err)
+	} else if token != "" {
+		sum := sha256.Sum256([]byte(token))
+		ca.token = &sum
+	}
+	if ca.db, err = openDB(dir, o, passphrase); err != nil {
+		return nil, fmt.Errorf("localca: %w", err)
+	}
+	if err := ca.start(wanted, o, passphrase); err != nil {
+		return nil, errors.Join(fmt.Errorf("localca: %s: %w", filepath.Join(dir, dbName), err), ca.db.Close())
 	}
 	return ca, nil
 }
 
-func (ca *CA) start(wanted string) (err error) {
-	ca.name, ca.key, ca.cert, err = load(ca.db)
-	if err != nil {
+func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
+	if ca.cas, err = load(ca.db, passphrase); err != nil {
 		return err
 	}
-	if wanted != "" && wanted != ca.name {
-		return fmt.Errorf("the CA is called %q, not %q", ca.name, wanted)
+	if root := ca.root(); wanted != "" && wanted != root.name {
+		return fmt.Errorf("the CA is called %q, not %q", root.name, wanted)
 	}
-	ca.dn = formatDN(rootDN(ca.name))
-	ca.crlMaker = groupcommit.New(ca.makeCRL)
-	_, err = ca.currentCRL(context.Background())
-	return err
+	if err := ca.makeSubCAs(ca.root(), o.SubCAs, o.KeySize, passphrase); err != nil {
+		return err
+	}
+	slices.SortFunc(ca.cas, func(a, b *authority) int {
+		return cmp.Or(cmp.Compare(a.depth(), b.depth()), cmp.Compare(a.name, b.name))
+	})
+	for _, a := range ca.cas {
+		a.lists = groupcommit.New(func(_ context.Context, asked []listRequest) []error { return ca.makeLists(a, asked) })
+		if _, err := ca.currentList(context.Background(), a, fullList); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // complete fills in the defaults and checks the rest.
@@ -93,20 +142,23 @@ func (o *Options) complete() error {
 	if o.Name == "" {
 		o.Name = DefaultName
 	}
-	if err := checkName(o.Name); err != nil {
-		return fmt.Errorf("name of the CA: %w", err)
-	}
 	if o.KeySize == 0 {
 		o.KeySize = 4096
 	}
-	if o.KeySize < minKeyBits || o.KeySize > maxKeyBits {
-		return fmt.Errorf("key size %d (want %d to %d)", o.KeySize, minKeyBits, maxKeyBits)
+	if err := checkCA(o.Name, o.KeySize); err != nil {
+		return err
+	}
+	if err := checkSubCAs(o.SubCAs, map[string]bool{o.Name: true}); err != nil {
+		return err
 	}
 	if o.CRLLifetime == 0 {
 		o.CRLLifetime = 24 * time.Hour
 	}
 	if o.CRLLifetime < time.Minute {
 		return fmt.Errorf("CRL lifetime %v (want a minute or more)", o.CRLLifetime)
+	}
+	if o.DeltaLifetime != 0 && (o.DeltaLifetime < time.Minute || o.DeltaLifetime > o.CRLLifetime) {
+		return fmt.Errorf("delta CRL lifetime %v (want a minute or more, up to the CRL lifetime of %v)", o.DeltaLifetime, o.CRLLifetime)
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -117,9 +169,46 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// Certificate returns the CA's certificate, which is self-signed. The caller
-// must not change it.
-func (ca *CA) Certificate() *x509.Certificate { return ca.cert }
+// readSecret reads the first and only line of a file. No name is no secret.
+func readSecret(path, what string) (string, error) {
+	if path == "" {
+		return "", nil
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", what, err)
+	}
+	secret := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
+	if secret == "" || strings.ContainsAny(secret, "\r\n\x00") {
+		return "", fmt.Errorf("%s: %s is empty or has several lines (want one line)", what, path)
+	}
+	return secret, nil
+}
+
+func (ca *CA) root() *authority { return ca.cas[0] }
+
+// byName returns the CA called name, or nil.
+func (ca *CA) byName(name string) *authority {
+	i := slices.IndexFunc(ca.cas, func(a *authority) bool { return a.name == name })
+	if i < 0 {
+		return nil
+	}
+	return ca.cas[i]
+}
+
+// Certificate returns the root CA's certificate, which is self-signed. The
+// caller must not change it.
+func (ca *CA) Certificate() *x509.Certificate { return ca.root().cert }
+
+// Chain returns the certificate of the CA called name and those above it, the
+// root last; nil when there is no such CA. The caller must not change them.
+func (ca *CA) Chain(name string) []*x509.Certificate {
+	var chain []*x509.Certificate
+	for a := ca.byName(name); a != nil; a = a.parent {
+		chain = append(chain, a.cert)
+	}
+	return chain
+}
 
 // Close waits for transactions that are under way and closes the file.
 // Requests that come later are answered 503.

@@ -2,11 +2,12 @@ package localca
 
 import (
 	"crypto/x509"
-	"encoding/json"
-	"fmt"
+	"encoding/binary"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,56 +42,67 @@ func reasonOf(query url.Values) (cause, error) {
 func isTrue(s string) bool { return s == "true" || s == "True" }
 
 // certificateOf reads the issuer's name and the serial of a request's path.
-func (ca *CA) certificateOf(args []string) (serial *big.Int, err error) {
+func (ca *CA) certificateOf(args []string) (issuer *authority, serial *big.Int, err error) {
 	dn := args[0]
 	attrs, err := parseDN(dn)
 	if err == nil {
 		dn = formatDN(attrs)
 	}
-	if dn != ca.dn {
-		return nil, soapFault("Could not find CA with name null and ID %d", caID(dn))
+	i := slices.IndexFunc(ca.cas, func(a *authority) bool { return a.dn == dn })
+	if i < 0 {
+		return nil, nil, soapFault("Could not find CA with name null and ID %d", caID(dn))
 	}
 	hex := args[1]
 	if hex == "" || len(hex) > 40 || strings.Trim(hex, "0123456789abcdefABCDEF") != "" {
-		return nil, badRequest("invalid serial number %s, hexadecimal digits expected", hex)
+		return nil, nil, badRequest("invalid serial number %s, hexadecimal digits expected", hex)
 	}
 	serial, _ = new(big.Int).SetString(hex, 16)
-	return serial, nil
+	return ca.cas[i], serial, nil
 }
 
-func getRevocation(tx *bbolt.Tx, serial []byte) (rev revocation, revoked bool, err error) {
-	data := tx.Bucket(bucketRevoked).Get(serial)
+func (a *authority) revocation(tx *bbolt.Tx, serial []byte) (rev revocation, revoked bool, err error) {
+	data := a.bucket(tx, bucketRevoked).Get(serial)
 	if data == nil {
 		return revocation{}, false, nil
 	}
-	if err := json.Unmarshal(data, &rev); err != nil {
-		return revocation{}, false, fmt.Errorf("revocation of %x: %w", serial, err)
-	}
-	return rev, true, nil
+	rev, err = decodeRevocation(serial, data)
+	return rev, err == nil, err
 }
 
-func (ca *CA) putRevocation(tx *bbolt.Tx, serial []byte, reason crl.Reason) error {
-	cert, err := x509.ParseCertificate(tx.Bucket(bucketCerts).Get(serial))
+// revokeOne revokes a certificate that isn't revoked for good yet.
+func (ca *CA) revokeOne(tx *bbolt.Tx, a *authority, serial []byte, reason crl.Reason) (done bool, err error) {
+	old, revoked, err := a.revocation(tx, serial)
+	if err != nil || revoked && (old.Reason != crl.CertificateHold || reason == crl.CertificateHold) {
+		return false, err
+	}
+	cert, err := x509.ParseCertificate(a.bucket(tx, bucketCerts).Get(serial))
+	if err != nil {
+		return false, err
+	}
+	rev := revocation{Reason: reason, At: ca.now(), NotAfter: cert.NotAfter}
+	return true, errors.Join(a.bucket(tx, bucketRevoked).Put(serial, rev.encode()), a.noteChange(tx, serial))
+}
+
+// noteChange counts a revocation or the end of one, for the lists.
+func (a *authority) noteChange(tx *bbolt.Tx, serial []byte) error {
+	b := a.bucket(tx, bucketChanges)
+	n, err := b.NextSequence()
 	if err != nil {
 		return err
 	}
-	b := tx.Bucket(bucketRevoked)
-	if _, err := b.NextSequence(); err != nil {
-		return err
-	}
-	return putJSON(b, serial, revocation{Reason: reason, At: ca.now().UTC().Truncate(time.Millisecond), NotAfter: cert.NotAfter})
+	return b.Put(binary.BigEndian.AppendUint64(nil, n), serial)
 }
 
 // getStatus is GET /ca/<issuer DN>/certificate/<serial>/status.
 func (ca *CA) getStatus(_ *http.Request, args []string) (any, error) {
-	serial, err := ca.certificateOf(args)
+	a, serial, err := ca.certificateOf(args)
 	if err != nil {
 		return nil, err
 	}
 	// What EJBCA says of certificates that aren't revoked, known or not: -1 ms.
 	reason, at := ejbcareason.NotRevoked, time.UnixMilli(-1)
 	err = ca.db.View(func(tx *bbolt.Tx) error {
-		rev, revoked, err := getRevocation(tx, serial.Bytes())
+		rev, revoked, err := a.revocation(tx, serial.Bytes())
 		if revoked {
 			reason, _ = ejbcareason.Name(rev.Reason)
 			at = rev.At
@@ -107,23 +119,23 @@ func (ca *CA) getStatus(_ *http.Request, args []string) (any, error) {
 }
 
 // revoke is DELETE /ca/<issuer DN>/certificate/<serial>. The CRL is made when
-// somebody asks for it next, see currentCRL: so a thousand revocations cost one
+// somebody asks for it next, see currentList: so a thousand revocations cost one
 // signature, and none is reported as failed once it is on disk.
 func (ca *CA) revoke(r *http.Request, args []string) (any, error) {
 	why, err := reasonOf(r.URL.Query())
 	if err != nil {
 		return nil, err
 	}
-	serial, err := ca.certificateOf(args)
+	a, serial, err := ca.certificateOf(args)
 	if err != nil {
 		return nil, err
 	}
 	key := serial.Bytes()
-	err = ca.db.Update(func(tx *bbolt.Tx) error {
-		if tx.Bucket(bucketCerts).Get(key) == nil {
+	err = ca.update(r.Context(), func(tx *bbolt.Tx) error {
+		if a.bucket(tx, bucketCerts).Get(key) == nil {
 			return soapFault("Could not find end entity certificate. Issuer %s, serialNo %x.", args[0], serial)
 		}
-		old, revoked, err := getRevocation(tx, key)
+		old, revoked, err := a.revocation(tx, key)
 		if err != nil {
 			return err
 		}
@@ -132,13 +144,9 @@ func (ca *CA) revoke(r *http.Request, args []string) (any, error) {
 			if !held {
 				return soapFault("Not allowed to unrevoke a certificate that is not on hold. Issuer %s, serialNo %x.", args[0], serial)
 			}
-			b := tx.Bucket(bucketRevoked)
-			if _, err := b.NextSequence(); err != nil {
-				return err
-			}
-			return b.Delete(key)
+			return errors.Join(a.bucket(tx, bucketRevoked).Delete(key), a.noteChange(tx, key))
 		}
-		done, err := ca.revokeOne(tx, key, why.reason)
+		done, err := ca.revokeOne(tx, a, key, why.reason)
 		if err == nil && !done {
 			err = soapFault("Certificate is already revoked. Issuer: '%s', serno: %x.", args[0], serial)
 		}
@@ -147,6 +155,6 @@ func (ca *CA) revoke(r *http.Request, args []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca.log.Info("certificate revoked", "serial", serial.Text(16), "reason", why.reason)
+	ca.log.Info("certificate revoked", "ca", a.name, "serial", serial.Text(16), "reason", why.reason)
 	return answerOK, nil
 }

@@ -38,7 +38,7 @@ func TestRoutes(t *testing.T) {
 		{"CA", "GET", "/ca/IOTmidCA", "", 200, ""},
 		{"unknown CA", "GET", "/ca/x", "", 400, soap("CA with name x does not exist.")},
 		{"CRL of unknown CA", "GET", "/ca/x/crl", "", 400, soap("CA with name x does not exist.")},
-		{"delta CRL", "GET", "/ca/IOTmidCA/crl?delta=True", "", 400, soap("CA IOTmidCA has no delta CRLs.")},
+		{"delta CRL", "GET", "/ca/IOTmidCA/crl?delta=True", "", 400, soap("CA with name IOTmidCA has no delta CRL.")},
 		{"make CRL", "PUT", "/ca/IOTmidCA/crl", "", 200, okay},
 		{"make CRL of unknown CA", "PUT", "/ca/x/crl", "", 400, soap("CA with name x does not exist.")},
 

@@ -2,15 +2,12 @@ package localca
 
 import (
 	"bytes"
-	"crypto/rand"
-	"crypto/rsa"
-	"crypto/sha256"
-	"crypto/x509"
+	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"math/big"
 	"os"
 	"path/filepath"
 	"time"
@@ -24,25 +21,28 @@ import (
 
 const (
 	dbName   = "ca.db"
-	dbFormat = "1"
+	dbFormat = "2"
 	// lockWait lets a predecessor finish closing; longer than that, the file
 	// has another owner.
 	lockWait = 2 * time.Second
-	// rootLifetime outlives the devices' certificates by years. See the
-	// package comment.
-	rootLifetime = 10 * 365 * 24 * time.Hour
 )
 
 // The buckets of ca.db.
 var (
-	bucketMeta     = []byte("meta")         // format, name, key (PKCS#8), certificate (DER)
-	bucketUsers    = []byte("users")        // user name → entity, as JSON
-	bucketCerts    = []byte("certificates") // serial → DER
-	bucketOwned    = []byte("owned")        // user name, NUL, serial → nothing
-	bucketKeys     = []byte("keys")         // SHA-256 of SubjectPublicKeyInfo → user name
-	bucketSubjects = []byte("subjects")     // subject DN → user name
-	bucketRevoked  = []byte("revoked")      // serial → revocation, as JSON; its sequence counts changes
-	bucketCRL      = []byte("crl")          // "full" → issuedCRL, as JSON
+	bucketMeta     = []byte("meta")     // format
+	bucketCAs      = []byte("cas")      // a bucket for each CA, by name
+	bucketUsers    = []byte("users")    // user name → entity, as JSON
+	bucketOwned    = []byte("owned")    // user name, NUL, serial → name of the CA
+	bucketKeys     = []byte("keys")     // SHA-256 of SubjectPublicKeyInfo → user name
+	bucketSubjects = []byte("subjects") // subject DN → user name
+)
+
+// The buckets of one CA.
+var (
+	bucketCerts   = []byte("certificates") // serial → DER
+	bucketRevoked = []byte("revoked")      // serial → revocation
+	bucketChanges = []byte("changes")      // number of the change → serial; its sequence counts them
+	bucketLists   = []byte("lists")        // what CRLs were issued, see crl.go
 )
 
 // entity is what POST /user stores. The members with wire names are
@@ -59,33 +59,89 @@ type entity struct {
 	KeyRecoverable bool     `json:"keyRecoverable"`
 	SendNotify     bool     `json:"sendNotification"`
 	Password       passHash `json:"passwordHash"`
+	// Tenant is whose device's event made this, if one did.
+	Tenant string `json:"tenant,omitempty"`
 }
 
-// revocation is one line of the CRL to be.
+// revocation is one line of the CRL to be. It is stored in few bytes that are
+// quick to read: each CRL reads them all.
 type revocation struct {
-	Reason   crl.Reason `json:"reason"`
-	At       time.Time  `json:"at"`
-	NotAfter time.Time  `json:"notAfter"`
+	Reason   crl.Reason
+	At       time.Time // in milliseconds
+	NotAfter time.Time // in seconds
 }
 
-// issuedCRL is the newest CRL and what it covers.
-type issuedCRL struct {
-	Number     uint64    `json:"number"`
-	Changes    uint64    `json:"changes"` // bucketRevoked's sequence when it was made
-	ThisUpdate time.Time `json:"thisUpdate"`
-	NextUpdate time.Time `json:"nextUpdate"`
-	DER        []byte    `json:"der"`
+const revocationSize = 1 + 8 + 8
+
+func (r revocation) encode() []byte {
+	b := append(make([]byte, 0, revocationSize), byte(r.Reason))
+	b = binary.BigEndian.AppendUint64(b, uint64(r.At.UnixMilli()))
+	return binary.BigEndian.AppendUint64(b, uint64(r.NotAfter.Unix()))
+}
+
+func decodeRevocation(serial, b []byte) (revocation, error) {
+	if len(b) != revocationSize {
+		return revocation{}, fmt.Errorf("revocation of %x has %d bytes (want %d)", serial, len(b), revocationSize)
+	}
+	return revocation{
+		Reason:   crl.Reason(b[0]),
+		At:       time.UnixMilli(int64(binary.BigEndian.Uint64(b[1:]))).UTC(),
+		NotAfter: time.Unix(int64(binary.BigEndian.Uint64(b[9:])), 0).UTC(),
+	}, nil
+}
+
+// write is one request's part of a transaction. One that refuses must have
+// written nothing.
+type write func(*bbolt.Tx) error
+
+// refused tells an error that is the request's fault from one that is ours.
+func refused(err error) bool {
+	var f *fault
+	return errors.As(err, &f) || errors.Is(err, errEntityChanged) || errors.Is(err, ErrIdentity)
+}
+
+// update runs w in a transaction. It returns when the effect is on disk.
+// Requests that come while another transaction is being written share the
+// next one.
+func (ca *CA) update(ctx context.Context, w write) error { return ca.writes.Do(ctx, w) }
+
+func (ca *CA) commit(_ context.Context, writes []write) []error {
+	errs := make([]error, len(writes))
+	var broken error
+	err := ca.db.Update(func(tx *bbolt.Tx) error {
+		for i, w := range writes {
+			errs[i] = w(tx)
+			if errs[i] != nil && !refused(errs[i]) {
+				broken = errs[i]
+				return broken
+			}
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+	case len(writes) > 1 && broken != nil:
+		// One request's trouble is not the others'.
+		for i, w := range writes {
+			errs[i] = ca.db.Update(w)
+		}
+	default:
+		for i := range errs {
+			errs[i] = err
+		}
+	}
+	return errs
 }
 
 // openDB opens ca.db, which is made, complete with key and certificate, when
 // it isn't there.
-func openDB(dir string, o Options) (*bbolt.DB, error) {
+func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 	path := filepath.Join(dir, dbName)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if err := createDB(path, o); err != nil {
+		if err := createDB(path, o, passphrase); err != nil {
 			return nil, fmt.Errorf("creating %s: %w", path, err)
 		}
 	} else if err != nil {
@@ -95,7 +151,7 @@ func openDB(dir string, o Options) (*bbolt.DB, error) {
 			return nil, err
 		}
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait})
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}
@@ -113,12 +169,8 @@ func openDB(dir string, o Options) (*bbolt.DB, error) {
 // createDB makes the file under another name and links it into place, so that
 // ca.db is never there by halves and never replaces another. When two
 // processes create it, the second finds the first one's.
-func createDB(path string, o Options) (err error) {
-	key, cert, err := newRoot(o)
-	if err != nil {
-		return err
-	}
-	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+func createDB(path string, o Options, passphrase string) (err error) {
+	root, err := newAuthority(o.Name, rootDN(o.Name), nil, o.KeySize, rootLifetime, o.Now())
 	if err != nil {
 		return err
 	}
@@ -133,18 +185,15 @@ func createDB(path string, o Options) (err error) {
 		return err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
-		for _, name := range [][]byte{bucketMeta, bucketUsers, bucketCerts, bucketOwned, bucketKeys, bucketSubjects, bucketRevoked, bucketCRL} {
+		for _, name := range [][]byte{bucketMeta, bucketCAs, bucketUsers, bucketOwned, bucketKeys, bucketSubjects} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
 			}
 		}
-		meta := tx.Bucket(bucketMeta)
-		return errors.Join(
-			meta.Put([]byte("format"), []byte(dbFormat)),
-			meta.Put([]byte("name"), []byte(o.Name)),
-			meta.Put([]byte("key"), pkcs8),
-			meta.Put([]byte("certificate"), cert),
-		)
+		if err := storeAuthority(tx, root, passphrase); err != nil {
+			return err
+		}
+		return tx.Bucket(bucketMeta).Put([]byte("format"), []byte(dbFormat))
 	})
 	if err := errors.Join(err, db.Close()); err != nil {
 		return err
@@ -155,94 +204,6 @@ func createDB(path string, o Options) (err error) {
 		}
 	}
 	return durable.SyncDir(filepath.Dir(path))
-}
-
-// newRoot makes the CA's key and its self-signed certificate.
-func newRoot(o Options) (*rsa.PrivateKey, []byte, error) {
-	key, err := rsa.GenerateKey(rand.Reader, o.KeySize)
-	if err != nil {
-		return nil, nil, err
-	}
-	subject, err := encodeDN(rootDN(o.Name))
-	if err != nil {
-		return nil, nil, err
-	}
-	serial, err := newSerial()
-	if err != nil {
-		return nil, nil, err
-	}
-	ski := keyID(&key.PublicKey)
-	notBefore := o.Now().UTC().Truncate(time.Second).Add(-backdate)
-	template := &x509.Certificate{
-		SerialNumber:          serial,
-		RawSubject:            subject,
-		NotBefore:             notBefore,
-		NotAfter:              notBefore.Add(rootLifetime),
-		SignatureAlgorithm:    x509.SHA256WithRSA,
-		KeyUsage:              x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-		BasicConstraintsValid: true,
-		IsCA:                  true,
-		SubjectKeyId:          ski,
-		AuthorityKeyId:        ski,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
-	return key, der, err
-}
-
-// rootDN has the root's name in the original's terms.
-func rootDN(name string) []attribute {
-	return []attribute{{"CN", name}, {"O", "EJBCA IOT"}, {"C", "SE"}}
-}
-
-// newSerial returns 127 random bits: positive, and beyond guessing
-// (CA/Browser Forum baseline requirements 7.1 ask for 64).
-func newSerial() (*big.Int, error) {
-	limit := new(big.Int).Lsh(big.NewInt(1), 127)
-	for {
-		n, err := rand.Int(rand.Reader, limit)
-		if err != nil || n.BitLen() > 64 {
-			return n, err
-		}
-	}
-}
-
-// keyID is the key identifier of RFC 7093 section 2 (1): the first 160 bits
-// of the SHA-256 of the public key's bits.
-func keyID(pub *rsa.PublicKey) []byte {
-	sum := sha256.Sum256(x509.MarshalPKCS1PublicKey(pub))
-	return sum[:20]
-}
-
-// load reads the CA's own data out of the file and checks that it belongs
-// together.
-func load(db *bbolt.DB) (name string, key *rsa.PrivateKey, cert *x509.Certificate, err error) {
-	err = db.View(func(tx *bbolt.Tx) error {
-		meta := tx.Bucket(bucketMeta)
-		if meta == nil {
-			return errors.New("not a CA's file")
-		}
-		if f := meta.Get([]byte("format")); string(f) != dbFormat {
-			return fmt.Errorf("format %q is unknown (want %q)", f, dbFormat)
-		}
-		name = string(meta.Get([]byte("name")))
-		// A copy: a certificate shares its bytes with what it was parsed from,
-		// and those of the file may move after the transaction.
-		cert, err = x509.ParseCertificate(bytes.Clone(meta.Get([]byte("certificate"))))
-		if err != nil {
-			return fmt.Errorf("its certificate: %w", err)
-		}
-		k, err := x509.ParsePKCS8PrivateKey(meta.Get([]byte("key")))
-		if err != nil {
-			return errors.New("its key is damaged")
-		}
-		rsaKey, ok := k.(*rsa.PrivateKey)
-		if !ok || !rsaKey.PublicKey.Equal(cert.PublicKey) {
-			return errors.New("its key isn't that of its certificate")
-		}
-		key = rsaKey
-		return nil
-	})
-	return name, key, cert, err
 }
 
 func getEntity(tx *bbolt.Tx, user string) (e entity, found bool, err error) {
@@ -264,18 +225,40 @@ func putJSON(b *bbolt.Bucket, key []byte, v any) error {
 	return b.Put(key, data)
 }
 
+// getJSON leaves v as it is when there is no such key.
+func getJSON(b *bbolt.Bucket, key []byte, v any) error {
+	data := b.Get(key)
+	if data == nil {
+		return nil
+	}
+	if err := json.Unmarshal(data, v); err != nil {
+		return fmt.Errorf("record %q: %w", key, err)
+	}
+	return nil
+}
+
 // ownedKey is a user's name and the certificate's serial; names hold no NUL.
 func ownedKey(user string, serial []byte) []byte {
 	return append(append([]byte(user), 0), serial...)
 }
 
-// serialsOf returns the serials of all certificates of a user.
-func serialsOf(tx *bbolt.Tx, user string) [][]byte {
-	var serials [][]byte
+// owned is a certificate that belongs to a user.
+type owned struct {
+	issuer *authority
+	serial []byte
+}
+
+// ownedBy returns all certificates of a user.
+func (ca *CA) ownedBy(tx *bbolt.Tx, user string) ([]owned, error) {
+	var all []owned
 	prefix := ownedKey(user, nil)
 	c := tx.Bucket(bucketOwned).Cursor()
-	for k, _ := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, _ = c.Next() {
-		serials = append(serials, bytes.Clone(k[len(prefix):]))
+	for k, v := c.Seek(prefix); bytes.HasPrefix(k, prefix); k, v = c.Next() {
+		issuer := ca.byName(string(v))
+		if issuer == nil {
+			return nil, fmt.Errorf("user %q has a certificate of CA %q, which isn't there", user, v)
+		}
+		all = append(all, owned{issuer, bytes.Clone(k[len(prefix):])})
 	}
-	return serials
+	return all, nil
 }

@@ -1,18 +1,18 @@
 package localca
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/dojot/mqtt-manager-go/crl"
 )
 
 // EJBCA's numbers for the state of an end entity.
@@ -34,6 +34,7 @@ const (
 	profileCertificate = "CFREE"
 	profileEntity      = "EMPTY_CFREE"
 	tokenUserGenerated = "USERGENERATED"
+	defaultPassword    = "dojot"
 	// maxName is the width of EJBCA's column for user names, in bytes here.
 	maxName     = 250
 	maxPassword = 1024
@@ -77,7 +78,12 @@ func (ca *CA) putUser(r *http.Request, _ []string) (any, error) {
 	if e.Password, err = hashPassword(password); err != nil {
 		return nil, err
 	}
-	err = ca.db.Update(func(tx *bbolt.Tx) error {
+	err = ca.update(r.Context(), func(tx *bbolt.Tx) error {
+		old, _, err := getEntity(tx, e.Username)
+		if err != nil {
+			return err
+		}
+		e.Tenant = old.Tenant
 		return putJSON(tx.Bucket(bucketUsers), []byte(e.Username), e)
 	})
 	if err != nil {
@@ -96,7 +102,7 @@ func (ca *CA) decodeEntity(body map[string]json.RawMessage) (e entity, password 
 	m := members{body: body}
 	e = entity{
 		Username:       m.text("username", ""),
-		CAName:         m.text("caName", ca.name),
+		CAName:         m.text("caName", ca.root().name),
 		CertProfile:    m.text("certificateProfileName", profileCertificate),
 		EntityProfile:  m.text("endEntityProfileName", profileEntity),
 		TokenType:      m.text("tokenType", tokenUserGenerated),
@@ -106,7 +112,7 @@ func (ca *CA) decodeEntity(body map[string]json.RawMessage) (e entity, password 
 		KeyRecoverable: m.flag("keyRecoverable", false),
 		SendNotify:     m.flag("sendNotification", false),
 	}
-	password = m.text("password", "dojot")
+	password = m.text("password", defaultPassword)
 	if m.err != nil {
 		return e, "", m.err
 	}
@@ -117,8 +123,10 @@ func (ca *CA) decodeEntity(body map[string]json.RawMessage) (e entity, password 
 		return e, "", err
 	}
 	switch {
-	case e.CAName != ca.name:
+	case ca.byName(e.CAName) == nil:
 		err = soapFault("CA with name %s does not exist.", e.CAName)
+	case ca.hasSubject(e.SubjectDN):
+		err = soapFault("Illegal subject DN: %s is a CA's.", e.SubjectDN)
 	case e.CertProfile != profileCertificate:
 		err = soapFault("Error Certificate profile %s does not exist.", e.CertProfile)
 	case e.EntityProfile != profileEntity:
@@ -135,6 +143,11 @@ func (ca *CA) decodeEntity(body map[string]json.RawMessage) (e entity, password 
 		err = soapFault("Password cannot be empty or longer than %d bytes.", maxPassword)
 	}
 	return e, password, err
+}
+
+// hasSubject reports whether dn is the name of a CA.
+func (ca *CA) hasSubject(dn string) bool {
+	return slices.ContainsFunc(ca.cas, func(a *authority) bool { return a.dn == dn })
 }
 
 // subjectOf checks the subject against profile EMPTY_CFREE, which wants one CN
@@ -269,14 +282,20 @@ func (ca *CA) getUser(_ *http.Request, args []string) (any, error) {
 // deleteUser is DELETE /user/<user>: revoke all the user's certificates, then
 // keep the user as REVOKED or, asked without a reason, remove it.
 func (ca *CA) deleteUser(r *http.Request, args []string) (any, error) {
-	user, query := args[0], r.URL.Query()
+	query := r.URL.Query()
 	why, err := reasonOf(query)
 	if err != nil {
 		return nil, err
 	}
 	remove := !query.Has("reason") && isTrue(query.Get("delete"))
+	return answerOK, ca.removeUser(r.Context(), args[0], why, remove, nil)
+}
+
+// removeUser revokes all the user's certificates and keeps it as REVOKED, or
+// removes it. If check isn't nil, it may refuse.
+func (ca *CA) removeUser(ctx context.Context, user string, why cause, remove bool, check func(entity) error) error {
 	changed := 0
-	err = ca.db.Update(func(tx *bbolt.Tx) error {
+	err := ca.update(ctx, func(tx *bbolt.Tx) error {
 		changed = 0
 		e, found, err := getEntity(tx, user)
 		if err != nil {
@@ -288,8 +307,17 @@ func (ca *CA) deleteUser(r *http.Request, args []string) (any, error) {
 		if why.lifts {
 			return soapFault("Invalid operation trying to revoke user with unrevoke reason code. Username '%s', reason %d.", user, why.code)
 		}
-		for _, serial := range serialsOf(tx, user) {
-			done, err := ca.revokeOne(tx, serial, why.reason)
+		if check != nil {
+			if err := check(e); err != nil {
+				return err
+			}
+		}
+		certs, err := ca.ownedBy(tx, user)
+		if err != nil {
+			return err
+		}
+		for _, cert := range certs {
+			done, err := ca.revokeOne(tx, cert.issuer, cert.serial, why.reason)
 			if err != nil {
 				return err
 			}
@@ -303,18 +331,8 @@ func (ca *CA) deleteUser(r *http.Request, args []string) (any, error) {
 		e.Status = statusRevoked
 		return putJSON(tx.Bucket(bucketUsers), []byte(user), e)
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		ca.log.Info("end entity revoked", "user", user, "reason", why.reason, "certificates", changed, "removed", remove)
 	}
-	ca.log.Info("end entity revoked", "user", user, "reason", why.reason, "certificates", changed, "removed", remove)
-	return answerOK, nil
-}
-
-// revokeOne revokes a certificate that isn't revoked for good yet.
-func (ca *CA) revokeOne(tx *bbolt.Tx, serial []byte, reason crl.Reason) (done bool, err error) {
-	old, revoked, err := getRevocation(tx, serial)
-	if err != nil || revoked && (old.Reason != crl.CertificateHold || reason == crl.CertificateHold) {
-		return false, err
-	}
-	return true, ca.putRevocation(tx, serial, reason)
+	return err
 }
