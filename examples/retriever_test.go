@@ -45,6 +45,7 @@ CA certificates retrieved to certs/IOTmidCA.crt
 24f6 key pair created at certs/24f6.key
 24f6 certificate request created at certs/24f6.csr
 24f6 certificate signed. Available at certs/24f6.crt
+CRL retrieved to certs/IOTmidCA.crl
 `
 	if code != 0 || out != want {
 		t.Fatalf("exit status %d\n%s\nwant\n%s", code, out, want)
@@ -66,6 +67,7 @@ CA Certificate file already exists at certs/IOTmidCA.crt. Skipping.
 Key pair already exists at certs/24f6.key. Skipping.
 CSR file already exists at certs/24f6.csr. Skipping.
 Certificate file already exists at certs/24f6.crt. Skipping.
+CRL file already exists at certs/IOTmidCA.crl. Skipping.
 `
 	if code != 0 || out != want {
 		t.Errorf("again: exit status %d\n%s\nwant\n%s", code, out, want)
@@ -105,7 +107,7 @@ func TestRetrieverRefusals(t *testing.T) {
 		{"nobody to ask for the user", secret + "\n", []string{url, "24f6", "IOTmidCA"}, 2, "--username"},
 		{"too few arguments", "", []string{url, "24f6"}, 2, "HOST DEVICE CA"},
 		{"host without scheme", "", []string{"localhost:8000", "24f6", "IOTmidCA"}, 2, "http://"},
-		{"device is a path", secret + "\n", []string{url, "../24f6", "IOTmidCA", "-u", "admin"}, 1, "common name"},
+		{"device is a path", secret + "\n", []string{url, "../24f6", "IOTmidCA", "-u", "admin"}, 1, `device "../24f6"`},
 		{"CA is a path", secret + "\n", []string{url, "24f6", "../IOTmidCA", "-u", "admin"}, 2, "want a name"},
 		{"same files", secret + "\n", []string{url, "24f6", "24f6", "-u", "admin"}, 2, "the same"},
 		{"short key", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin", "-k", "1024"}, 1, "key length"},

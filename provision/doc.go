@@ -21,6 +21,6 @@
 // [TLSConfig] turns the files into a client's configuration, and [Explain]
 // turns the error of a refused connection into its cause and a remedy.
 //
-// Not done here: revocation lists (package crl), and end entities, which
+// Not done here: brokers' revocation lists (package crl), and end entities, which
 // somebody has to register at the CA before it signs for them (package ejbca).
 package provision

@@ -40,8 +40,10 @@ func ExampleIdentity_Ensure() {
 	// 24f6.key made
 	// 24f6.csr made
 	// 24f6.crt made
+	// IOTmidCA.crl made
 	// IOTmidCA.crt kept
 	// 24f6.key kept
 	// 24f6.csr kept
 	// 24f6.crt kept
+	// IOTmidCA.crl kept
 }

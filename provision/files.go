@@ -1,31 +1,49 @@
 package provision
 
 import (
+	"cmp"
 	"crypto/x509"
 	"path/filepath"
 )
 
-// Files are the paths of an identity's files, all PEM.
+// Files are the paths of an identity's files, all PEM. Those of one identity
+// must differ; the CA's may be shared.
 type Files struct {
 	Key  string // private key, PKCS #8, mode 0600
 	CSR  string // PKCS #10 request
 	Cert string // the certificate, followed by intermediates if its issuer is one
 	CA   string // the CA's chain, the issuer first
+	CRL  string // the CA's revocation list; empty: none is kept
+
+	invalid error // what DeviceFiles was given is no name
 }
 
 // DeviceFiles are the names by which dojot's certificate retriever knows a
-// device's files: <dir>/<device>.key, .csr and .crt, and <dir>/<ca>.crt.
+// device's files: <dir>/<device>.key, .csr and .crt, <dir>/<ca>.crt and .crl.
+//
+// Names that [CheckName] refuses never become paths: the Files returned are
+// empty, and whatever they are given to fails with CheckName's error. So do
+// files of a device that is called like its CA, as they would be the same.
 func DeviceFiles(dir, device, ca string) Files {
+	err := cmp.Or(CheckName("device", device), CheckName("CA", ca))
+	if err == nil && device == ca {
+		err = &FieldError{"CA", ca, "another name than the device's, or their files would be the same"}
+	}
+	if err != nil {
+		return Files{invalid: err}
+	}
 	return Files{
 		Key:  filepath.Join(dir, device+".key"),
 		CSR:  filepath.Join(dir, device+".csr"),
 		Cert: filepath.Join(dir, device+".crt"),
 		CA:   filepath.Join(dir, ca+".crt"),
+		CRL:  filepath.Join(dir, ca+".crl"),
 	}
 }
 
 // BrokerFiles are the names by which dojot's MQTT manager knows its broker's
-// files: mosquitto.key, .csr and .crt, and ca.crt.
+// files: mosquitto.key, .csr and .crt, and ca.crt. CRL is empty: a broker's
+// crlfile decides who gets in, and is package crl's to keep.
 func BrokerFiles(dir string) Files {
 	return Files{
 		Key:  filepath.Join(dir, "mosquitto.key"),
@@ -36,4 +54,21 @@ func BrokerFiles(dir string) Files {
 }
 
 // Chain reads the CA's certificates, the issuer first.
-func (f Files) Chain() ([]*x509.Certificate, error) { return readFile(f.CA, parseCerts) }
+func (f Files) Chain() ([]*x509.Certificate, error) {
+	if f.invalid != nil {
+		return nil, f.invalid
+	}
+	return readFile(f.CA, parseCerts)
+}
+
+// Leaf reads the identity's certificate.
+func (f Files) Leaf() (*x509.Certificate, error) {
+	if f.invalid != nil {
+		return nil, f.invalid
+	}
+	certs, err := readFile(f.Cert, parseCerts)
+	if err != nil {
+		return nil, err
+	}
+	return certs[0], nil
+}

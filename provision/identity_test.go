@@ -51,7 +51,7 @@ func ensure(t *testing.T, id *provision.Identity, ca provision.CA) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	names := map[string]string{id.Files.CA: "CA", id.Files.Key: "key", id.Files.CSR: "CSR", id.Files.Cert: "certificate"}
+	names := map[string]string{id.Files.CA: "CA", id.Files.Key: "key", id.Files.CSR: "CSR", id.Files.Cert: "certificate", id.Files.CRL: "CRL"}
 	var did []string
 	for _, s := range steps {
 		did = append(did, names[s.Path]+" "+string(s.Action))
@@ -60,9 +60,12 @@ func ensure(t *testing.T, id *provision.Identity, ca provision.CA) string {
 }
 
 const (
-	allMade = "CA made, key made, CSR made, certificate made"
-	allKept = "CA kept, key kept, CSR kept, certificate kept"
-	renewed = "CA kept, key kept, CSR kept, certificate made"
+	allMade = "CA made, key made, CSR made, certificate made, CRL made"
+	allKept = "CA kept, key kept, CSR kept, certificate kept, CRL kept"
+	renewed = "CA kept, key kept, CSR kept, certificate made, CRL kept"
+
+	anew    = "CA made, key made, CSR made, certificate made, CRL kept" // by Overwrite
+	grownUp = "CA kept, key kept, CSR kept, certificate made, CRL made" // after a while
 )
 
 func read(t *testing.T, path string) string {
@@ -135,8 +138,8 @@ func TestEnsure(t *testing.T) {
 		t.Error(err)
 	}
 	id.Overwrite = true
-	if got := ensure(t, id, ca); got != allMade {
-		t.Errorf("overwrite: %s, want %s", got, allMade)
+	if got := ensure(t, id, ca); got != anew {
+		t.Errorf("overwrite: %s, want %s", got, anew)
 	}
 	after := snapshot(t, id.Files)
 	for _, name := range []string{"24f6.key", "24f6.csr", "24f6.crt"} {
@@ -158,13 +161,13 @@ func TestEnsureMends(t *testing.T) {
 		}, renewed},
 		{"request lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.CSR)
-		}, "CA kept, key kept, CSR made, certificate kept"},
+		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
 		{"key lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.Key)
-		}, "CA kept, key made, CSR made, certificate made"},
+		}, "CA kept, key made, CSR made, certificate made, CRL kept"},
 		{"CA lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.CA)
-		}, "CA made, key kept, CSR kept, certificate kept"},
+		}, "CA made, key kept, CSR kept, certificate kept, CRL kept"},
 		{"certificate is rubbish", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			write(t, id.Files.Cert, "rubbish")
 		}, renewed},
@@ -173,15 +176,15 @@ func TestEnsureMends(t *testing.T) {
 		}, renewed},
 		{"another name wanted", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			id.DNSNames = append(id.DNSNames, "other.local")
-		}, "CA kept, key kept, CSR made, certificate made"},
+		}, "CA kept, key kept, CSR made, certificate made, CRL kept"},
 		{"soon over", func(t *testing.T, id *provision.Identity, server *ejbcatest.Server) {
 			server.Advance(600 * 24 * time.Hour)
 			id.Now = server.Now
-		}, renewed},
+		}, grownUp},
 		{"over", func(t *testing.T, id *provision.Identity, server *ejbcatest.Server) {
 			server.Advance(800 * 24 * time.Hour)
 			id.Now = server.Now
-		}, renewed},
+		}, grownUp},
 		{"renewal wanted early", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			id.RenewBefore = 10 * 365 * 24 * time.Hour
 		}, renewed},
@@ -195,7 +198,7 @@ func TestEnsureMends(t *testing.T) {
 				t.Fatal(err)
 			}
 			write(t, id.Files.Key, string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
-		}, "CA kept, key kept, CSR made, certificate made"},
+		}, "CA kept, key kept, CSR made, certificate made, CRL kept"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			server, ca := newCA(t, "24f6")
@@ -238,7 +241,7 @@ func TestRebuiltCA(t *testing.T) {
 	id := newIdentity(t)
 	ensure(t, id, old)
 	server, ca := newCA(t, "24f6")
-	if got, want := ensure(t, id, ca), "CA made, key kept, CSR kept, certificate made"; got != want {
+	if got, want := ensure(t, id, ca), "CA made, key kept, CSR kept, certificate made, CRL made"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if err := leaf(t, id.Files).CheckSignatureFrom(server.Root()); err != nil {
@@ -378,8 +381,8 @@ func TestEnsureResumes(t *testing.T) {
 		t.Fatalf("got %v, want %v", err, down)
 	}
 	key := read(t, id.Files.Key)
-	if got := ensure(t, id, ca); got != renewed {
-		t.Errorf("got %s, want %s", got, renewed)
+	if got := ensure(t, id, ca); got != grownUp {
+		t.Errorf("got %s, want %s", got, grownUp)
 	}
 	if read(t, id.Files.Key) != key {
 		t.Error("the key was made twice")
@@ -401,8 +404,8 @@ func TestUnreadableKeyIsNotReplaced(t *testing.T) {
 		t.Errorf("files changed (-before +after):\n%s", diff)
 	}
 	id.Overwrite = true
-	if got := ensure(t, id, ca); got != allMade {
-		t.Errorf("overwrite: %s, want %s", got, allMade)
+	if got := ensure(t, id, ca); got != anew {
+		t.Errorf("overwrite: %s, want %s", got, anew)
 	}
 }
 

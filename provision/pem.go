@@ -7,12 +7,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"os"
 )
 
 const (
 	typeKey  = "PRIVATE KEY"
 	typeCSR  = "CERTIFICATE REQUEST"
 	typeCert = "CERTIFICATE"
+	typeCRL  = "X509 CRL"
 )
 
 func encodeKey(key crypto.Signer) ([]byte, error) {
@@ -91,4 +93,41 @@ func parseCerts(data []byte) ([]*x509.Certificate, error) {
 		return nil, errors.New("no PEM certificate")
 	}
 	return certs, nil
+}
+
+func parseList(data []byte) (*x509.RevocationList, error) {
+	block, rest := pem.Decode(data)
+	if block == nil || block.Type != typeCRL || len(bytes.TrimSpace(rest)) > 0 {
+		return nil, fmt.Errorf("want one PEM block of type %q", typeCRL)
+	}
+	return x509.ParseRevocationList(block.Bytes)
+}
+
+// maxFile bounds what is read; a PEM chain of a dozen certificates is a few
+// tens of kilobytes.
+const maxFile = 1 << 20
+
+// readFile parses a file; errors name it.
+func readFile[T any](path string, parse func([]byte) (T, error)) (T, error) {
+	return readFileOf(path, maxFile, parse)
+}
+
+func readFileOf[T any](path string, limit int64, parse func([]byte) (T, error)) (T, error) {
+	var zero T
+	info, err := os.Stat(path)
+	if err != nil {
+		return zero, err
+	}
+	if !info.Mode().IsRegular() || info.Size() > limit {
+		return zero, fmt.Errorf("%s: want a file of at most %d bytes", path, limit)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return zero, err
+	}
+	v, err := parse(data)
+	if err != nil {
+		return zero, fmt.Errorf("%s: %w", path, err)
+	}
+	return v, nil
 }

@@ -2,8 +2,8 @@ package provision
 
 import (
 	"crypto"
+	"crypto/ecdsa"
 	"crypto/rand"
-	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -13,13 +13,6 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
-)
-
-// The key sizes that dojot's certificate profile CFREE takes, in bits.
-const (
-	DefaultKeyBits = 2048
-	minKeyBits     = 2048
-	maxKeyBits     = 8192
 )
 
 // A FieldError says which field of an Identity cannot be used, and why.
@@ -37,11 +30,15 @@ func (e *FieldError) Error() string {
 const maxCommonName = 64
 
 func (id *Identity) validate() error {
+	if id.Files.invalid != nil {
+		return id.Files.invalid
+	}
 	if cn := id.CommonName; cn == "" || utf8.RuneCountInString(cn) > maxCommonName || !utf8.ValidString(cn) ||
 		strings.ContainsFunc(cn, unicode.IsControl) || strings.TrimSpace(cn) != cn {
 		return &FieldError{"common name", cn, "1 to 64 characters, none of them a control character, no blank at either end"}
 	}
-	// A name with a path separator would put the files elsewhere.
+	// Separators are for paths, and Mosquitto refuses the messages of clients
+	// whose names have wildcards in them.
 	if strings.ContainsAny(id.CommonName, `/\+#`) {
 		return &FieldError{"common name", id.CommonName, "none of / \\ + #, which are special in file names and topics"}
 	}
@@ -55,10 +52,7 @@ func (id *Identity) validate() error {
 			return &FieldError{"IP address", ip.String(), "an IPv4 or IPv6 address"}
 		}
 	}
-	if id.KeyBits != 0 && (id.KeyBits < minKeyBits || id.KeyBits > maxKeyBits) {
-		return &FieldError{"key length", fmt.Sprint(id.KeyBits), fmt.Sprintf("%d to %d bits", minKeyBits, maxKeyBits)}
-	}
-	return nil
+	return id.validateKey()
 }
 
 // isHostName accepts what RFC 1123 calls a host name, and underscores, which
@@ -80,14 +74,6 @@ func isHostName(name string) bool {
 	return true
 }
 
-func (id *Identity) newKey() (crypto.Signer, error) {
-	bits := id.KeyBits
-	if bits == 0 {
-		bits = DefaultKeyBits
-	}
-	return rsa.GenerateKey(rand.Reader, bits)
-}
-
 var (
 	oidKeyUsage         = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidBasicConstraints = asn1.ObjectIdentifier{2, 5, 29, 19}
@@ -95,9 +81,13 @@ var (
 
 // newCSR makes the request that dojot's programs make: subject CN alone, key
 // usage digitalSignature, nonRepudiation and keyEncipherment, no CA, and the
-// alternative names.
+// alternative names. An ECDSA key cannot encipher (RFC 8813, section 3).
 func (id *Identity) newCSR(key crypto.Signer) (*x509.CertificateRequest, error) {
-	usage, err := asn1.Marshal(asn1.BitString{Bytes: []byte{0b1110_0000}, BitLength: 3})
+	bits := asn1.BitString{Bytes: []byte{0b1110_0000}, BitLength: 3}
+	if _, ok := key.(*ecdsa.PrivateKey); ok {
+		bits = asn1.BitString{Bytes: []byte{0b1100_0000}, BitLength: 2}
+	}
+	usage, err := asn1.Marshal(bits)
 	if err != nil {
 		return nil, err
 	}

@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"crypto"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 //
 // ServerName is left empty: most clients fill in the host that they dial.
 func TLSConfig(files Files) (*tls.Config, error) {
-	chain, err := readFile(files.CA, parseCerts)
+	chain, err := files.Chain()
 	if err != nil {
 		return nil, err
 	}
@@ -36,20 +37,43 @@ func TLSConfig(files Files) (*tls.Config, error) {
 	}, nil
 }
 
-// keyPair reads key and certificate, which must belong together.
-func (f Files) keyPair() (*tls.Certificate, error) {
-	certs, err := readFile(f.Cert, parseCerts)
+// keyPair reads key and certificate, which must belong together. They may be
+// about to be replaced, by a process that runs or one that crashed, so each is
+// looked for under its next name, too; and again if that was too late.
+func (f Files) keyPair() (pair *tls.Certificate, err error) {
+	for range 3 {
+		if pair, err = readPair(f.Key, f.Cert); err == nil {
+			return pair, nil
+		}
+		if pair, err := f.nextPair(); err == nil {
+			return pair, nil
+		}
+	}
+	return nil, err
+}
+
+// nextPair reads the pair that a swap has decided on but not put in place yet.
+func (f Files) nextPair() (*tls.Certificate, error) {
+	pair, err := readPair(f.Key+next, f.Cert+next)
+	if err != nil {
+		return readPair(f.Key, f.Cert+next) // the key is in place already
+	}
+	return pair, nil
+}
+
+func readPair(keyPath, certPath string) (*tls.Certificate, error) {
+	certs, err := readFile(certPath, parseCerts)
 	if err != nil {
 		return nil, err
 	}
-	key, err := readFile(f.Key, parseKey)
+	key, err := readFile(keyPath, parseKey)
 	if err != nil {
 		return nil, err
 	}
 	if !samePublicKey(certs[0].PublicKey, key.Public()) {
-		return nil, fmt.Errorf("%s is not the key of %s", f.Key, f.Cert)
+		return nil, fmt.Errorf("%s is not the key of %s", keyPath, certPath)
 	}
-	pair := &tls.Certificate{PrivateKey: key, Leaf: certs[0]}
+	pair := &tls.Certificate{PrivateKey: key.(crypto.PrivateKey), Leaf: certs[0]}
 	for _, c := range certs {
 		pair.Certificate = append(pair.Certificate, c.Raw)
 	}

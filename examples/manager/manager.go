@@ -80,7 +80,9 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		IPs:        m.ips,
 		KeyBits:    m.keyBits,
 		Files:      provision.BrokerFiles(m.dir),
-		Owner:      (*provision.Owner)(m.owner),
+		// The broker shows it, and the probe connects with it.
+		Usages: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		Owner:  (*provision.Owner)(m.owner),
 		Report: func(step provision.Step) {
 			if step.Reason != "" {
 				log.Info("broker's identity", "file", step.Path, "is", step.Action, "because", step.Reason)

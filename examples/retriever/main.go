@@ -217,6 +217,7 @@ func (s *settings) report(w io.Writer, files provision.Files, step provision.Ste
 		files.Key:  {"Key pair", s.device + " key pair created at %s"},
 		files.CSR:  {"CSR file", s.device + " certificate request created at %s"},
 		files.Cert: {"Certificate file", s.device + " certificate signed. Available at %s"},
+		files.CRL:  {"CRL file", "CRL retrieved to %s"},
 	}[step.Path]
 	if step.Action == provision.Kept {
 		fmt.Fprintf(w, "%s already exists at %s. Skipping.\n", what.kept, step.Path)

@@ -1,0 +1,175 @@
+package provision_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// TestMain is, in a child of TestCrash, the program that is killed.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("PROVISION_TEST_OVERWRITE"); dir != "" {
+		overwriteForEver(dir)
+	}
+	os.Exit(m.Run())
+}
+
+func crashIdentity(dir string) *provision.Identity {
+	return &provision.Identity{CommonName: "24f6", KeyType: provision.P256, Files: provision.DeviceFiles(dir, "24f6", "ca")}
+}
+
+func overwriteForEver(dir string) {
+	fail := func(err error) {
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+	ca := &testCA{}
+	for name, parse := range map[string]func([]byte) error{
+		"root.key": func(der []byte) (err error) { ca.key, err = x509.ParseECPrivateKey(der); return err },
+		"root.crt": func(der []byte) (err error) { ca.cert, err = x509.ParseCertificate(der); return err },
+	} {
+		data, err := os.ReadFile(filepath.Join(dir, name))
+		fail(err)
+		block, _ := pem.Decode(data)
+		fail(parse(block.Bytes))
+	}
+	id := crashIdentity(dir)
+	id.Overwrite = true
+	for {
+		_, err := id.Ensure(context.Background(), ca)
+		fail(err)
+		fmt.Println("once more")
+	}
+}
+
+// Killed at any instant, the folder has a pair that a client can use, and the
+// next call leaves one that anybody can.
+func TestCrash(t *testing.T) {
+	dir := t.TempDir()
+	ca := newTestCA(t, "ca")
+	der, err := x509.MarshalECPrivateKey(ca.key.(*ecdsa.PrivateKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "root.key"), string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})))
+	write(t, filepath.Join(dir, "root.crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})))
+	id := crashIdentity(dir)
+	ensure(t, id, ca)
+	rounds := 25
+	if testing.Short() {
+		rounds = 5
+	}
+	split := 0
+	for range rounds {
+		child := exec.Command(os.Args[0], "-test.run=^$")
+		child.Env = append(os.Environ(), "PROVISION_TEST_OVERWRITE="+dir)
+		child.Stderr = os.Stderr
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bufio.NewReader(out).ReadString('\n'); err != nil {
+			t.Errorf("the child did nothing: %v", err)
+		}
+		time.Sleep(rand.N(8 * time.Millisecond)) // any instant
+		if err := child.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		child.Wait()
+		if _, err := provision.TLSConfig(id.Files); err != nil {
+			t.Fatalf("after the crash: %v", err)
+		}
+		if _, err := tls.LoadX509KeyPair(id.Files.Cert, id.Files.Key); err != nil {
+			split++ // allowed, until the next call
+		}
+		if _, err := id.Ensure(t.Context(), ca); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tls.LoadX509KeyPair(id.Files.Cert, id.Files.Key); err != nil {
+			t.Fatalf("taken up: %v", err)
+		}
+		leftovers, err := filepath.Glob(filepath.Join(dir, "*.next"))
+		if err != nil || len(leftovers) > 0 {
+			t.Errorf("left behind: %q, %v", leftovers, err)
+		}
+	}
+	t.Logf("%d of %d crashes were between two renames", split, rounds)
+}
+
+// Each instant between two renames, one by one: what was decided is taken up,
+// and what was not is dropped, by readers and by the next call alike.
+func TestTakeUp(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	for _, tc := range []struct {
+		name    string
+		inPlace []string // of the new set
+		beside  []string // of the new set, with the suffix
+		wantNew bool
+	}{
+		{"nothing but a key beside", nil, []string{"key"}, false},
+		{"no certificate beside", nil, []string{"key", "csr"}, false},
+		{"all beside", nil, []string{"key", "csr", "crt"}, true},
+		{"key in place", []string{"key"}, []string{"csr", "crt"}, true},
+		{"key and request in place", []string{"key", "csr"}, []string{"crt"}, true},
+		{"all in place", []string{"key", "csr", "crt"}, nil, true},
+		{"a certificate without its key", nil, []string{"crt"}, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
+			ensure(t, id, ca)
+			ensure(t, other, ca)
+			path := func(ext string) string { return filepath.Join(filepath.Dir(id.Files.Key), "24f6."+ext) }
+			from := func(ext string) string {
+				return read(t, filepath.Join(filepath.Dir(other.Files.Key), "24f6."+ext))
+			}
+			want := leaf(t, id.Files)
+			if tc.wantNew {
+				want = leaf(t, other.Files)
+			}
+			for _, ext := range tc.inPlace {
+				write(t, path(ext), from(ext))
+			}
+			for _, ext := range tc.beside {
+				write(t, path(ext)+".next", from(ext))
+			}
+			config, err := provision.TLSConfig(id.Files)
+			if err != nil {
+				t.Fatalf("for a reader: %v", err)
+			}
+			pair, err := config.GetClientCertificate(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// Before the first rename, a reader may use either.
+			if len(tc.beside) < 3 && !pair.Leaf.Equal(want) {
+				t.Error("a reader uses the wrong one")
+			}
+			if got := ensure(t, id, ca); got != "CA kept, key kept, CSR kept, certificate kept, CRL made" {
+				t.Errorf("taken up: %s", got)
+			}
+			if !leaf(t, id.Files).Equal(want) {
+				t.Error("the wrong certificate is in service")
+			}
+			if rest, err := filepath.Glob(path("*.next")); err != nil || len(rest) > 0 {
+				t.Errorf("left behind: %q, %v", rest, err)
+			}
+		})
+	}
+}

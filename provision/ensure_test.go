@@ -1,0 +1,415 @@
+package provision_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+func newP256(t *testing.T) *provision.Identity {
+	t.Helper()
+	id := newIdentity(t)
+	id.KeyType = provision.P256
+	return id
+}
+
+func TestP256(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	if got := ensure(t, id, ca); got != allMade {
+		t.Errorf("got %s, want %s", got, allMade)
+	}
+	if _, ok := leaf(t, id.Files).PublicKey.(*ecdsa.PublicKey); !ok {
+		t.Errorf("the key is a %T", leaf(t, id.Files).PublicKey)
+	}
+	if _, err := provision.TLSConfig(id.Files); err != nil {
+		t.Error(err)
+	}
+	// A key that is there stays, of whatever type it is.
+	id.KeyType = provision.RSA
+	if got := ensure(t, id, ca); !strings.Contains(got, "key kept") || !strings.Contains(got, "certificate kept") {
+		t.Errorf("for RSA: %s", got)
+	}
+}
+
+// dojot's profile takes no ECDSA keys, and what is in service survives that.
+func TestP256AtCFREE(t *testing.T) {
+	_, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	before := snapshot(t, id.Files)
+	id.KeyType, id.Overwrite = provision.P256, true
+	_, err := id.Ensure(t.Context(), ca)
+	var step *provision.StepError
+	if !errors.As(err, &step) || step.Step != provision.StepCert || step.Path != id.Files.Cert || !strings.Contains(err.Error(), "key") {
+		t.Errorf("got %v, want what the CA says about the key, and the step", err)
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+}
+
+func TestKeyType(t *testing.T) {
+	for _, typ := range []provision.KeyType{provision.RSA, provision.P256} {
+		if got, err := provision.ParseKeyType(typ.String()); got != typ || err != nil {
+			t.Errorf("%v: got %v, %v", typ, got, err)
+		}
+	}
+	if _, err := provision.ParseKeyType("dsa"); err == nil {
+		t.Error("dsa is a key type")
+	}
+}
+
+// A certificate on the CA's list is replaced, and its key with it: it may be
+// why.
+func TestRevoked(t *testing.T) {
+	server, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	key := read(t, id.Files.Key)
+	cert := leaf(t, id.Files)
+	if err := server.Client().Revoke(t.Context(), server.Root(), cert.SerialNumber, 1); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := ensure(t, id, ca), "CA kept, key made, CSR made, certificate made, CRL made"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if read(t, id.Files.Key) == key || leaf(t, id.Files).SerialNumber.Cmp(cert.SerialNumber) == 0 {
+		t.Error("the revoked certificate, or its key, is still there")
+	}
+	if got := ensure(t, id, ca); got != allKept {
+		t.Errorf("again: %s, want %s", got, allKept)
+	}
+}
+
+// An end entity that may not enrol again keeps what it has.
+func TestRevokedAndRefused(t *testing.T) {
+	server, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	before := snapshot(t, id.Files)
+	if err := server.Client().RevokeUser(t.Context(), "24f6", 0); err != nil {
+		t.Fatal(err)
+	}
+	ca.Register, ca.Password = false, "dojot"
+	if _, err := id.Ensure(t.Context(), ca); !errors.Is(err, ejbca.ErrDenied) && !errors.Is(err, ejbca.ErrGenerated) {
+		t.Errorf("got %v, want a refusal", err)
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+}
+
+type listless struct {
+	*testCA
+	list *x509.RevocationList
+}
+
+func (c listless) CRL(context.Context) (*x509.RevocationList, error) {
+	if c.list == nil {
+		return nil, errors.New("no list today")
+	}
+	return c.list, nil
+}
+
+func TestRevocationList(t *testing.T) {
+	ca, stranger := newTestCA(t, "IOTmidCA"), newTestCA(t, "IOTmidCA")
+	list := func(ca *testCA, edit func(*x509.RevocationList)) *x509.RevocationList {
+		ca.editList = edit
+		defer func() { ca.editList = nil }()
+		l, err := ca.CRL(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	first, second := list(ca, nil), list(ca, nil)
+	over := list(ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
+	for _, tc := range []struct {
+		name        string
+		there, from *x509.RevocationList
+		want        *x509.RevocationList // nil: an error of that step
+	}{
+		{"a newer one", first, second, second},
+		{"an older one never replaces a newer", second, first, second},
+		{"one that has expired", first, over, first},
+		{"one of another CA", first, list(stranger, nil), first},
+		{"none", first, nil, first},
+		{"none, and the one there has expired", over, nil, nil},
+		{"none, and none there", nil, nil, nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			id := newP256(t)
+			ensure(t, id, listless{ca, second})
+			remove(t, id.Files.CRL)
+			if tc.there != nil {
+				write(t, id.Files.CRL, encodeCRL(tc.there))
+			}
+			_, err := id.Ensure(t.Context(), listless{ca, tc.from})
+			if tc.want == nil {
+				var step *provision.StepError
+				if !errors.As(err, &step) || step.Step != provision.StepCRL || step.Path != id.Files.CRL {
+					t.Fatalf("got %v, want an error of the list", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if read(t, id.Files.CRL) != encodeCRL(tc.want) {
+				t.Error("another list is there")
+			}
+		})
+	}
+}
+
+// What an expired list revokes stays revoked, even if the CA does not answer.
+func TestRevokedByTheListOnDisk(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	ca.revoke(leaf(t, id.Files))
+	ca.editList = func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) }
+	old, err := ca.CRL(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	write(t, id.Files.CRL, encodeCRL(old))
+	steps, err := id.Plan()
+	if err != nil || steps[1].Action != provision.Made || !strings.Contains(steps[3].Reason, "revoked") {
+		t.Errorf("the plan is %v, %v", steps, err)
+	}
+	serial := leaf(t, id.Files).SerialNumber
+	if _, err := id.Ensure(t.Context(), listless{ca, nil}); err == nil {
+		t.Error("want an error about the list")
+	}
+	if leaf(t, id.Files).SerialNumber.Cmp(serial) == 0 {
+		t.Error("the revoked certificate is still there")
+	}
+}
+
+func TestPlan(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	plan := func() string {
+		t.Helper()
+		steps, err := id.Plan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var did []string
+		for _, s := range steps {
+			did = append(did, filepath.Ext(s.Path)+" "+string(s.Action))
+		}
+		return strings.Join(did, " ")
+	}
+	if got, want := plan(), ".crt made .key made .csr made .crt made .crl made"; got != want {
+		t.Errorf("nothing there: %s, want %s", got, want)
+	}
+	if _, err := os.Stat(filepath.Dir(id.Files.Key)); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a plan made something: %v", err)
+	}
+	ensure(t, id, ca)
+	if got, want := plan(), ".crt kept .key kept .csr kept .crt kept .crl kept"; got != want {
+		t.Errorf("all there: %s, want %s", got, want)
+	}
+	id.CommonName = "other"
+	if got, want := plan(), ".crt kept .key kept .csr made .crt made .crl kept"; got != want {
+		t.Errorf("another name: %s, want %s", got, want)
+	}
+}
+
+// Certificates that are issued together are not renewed together.
+func TestRenewalIsSpread(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA") // 30 days and an hour
+	const fleet = 20
+	due := func(id *provision.Identity) bool {
+		steps, err := id.Plan()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return steps[3].Action == provision.Made
+	}
+	var ids []*provision.Identity
+	for range fleet {
+		id := newP256(t)
+		ensure(t, id, ca)
+		ids = append(ids, id)
+	}
+	count := func(after time.Duration) (n int) {
+		for _, id := range ids {
+			id.Now = func() time.Time { return time.Now().Add(after) }
+			if due(id) {
+				n++
+			}
+		}
+		return n
+	}
+	const day = 24 * time.Hour
+	if n := count(18*day + 12*time.Hour); n != 0 {
+		t.Errorf("%d are due before 11 days are left", n)
+	}
+	if n := count(19*day + 12*time.Hour); n == 0 || n == fleet {
+		t.Errorf("%d of %d are due at once", n, fleet)
+	}
+	if n := count(20*day + time.Hour); n != fleet {
+		t.Errorf("%d of %d are due when a third is left", n, fleet)
+	}
+}
+
+func TestUsages(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	for _, tc := range []struct {
+		name   string
+		has    []x509.ExtKeyUsage
+		wanted []x509.ExtKeyUsage
+		words  string // of the error; empty: fine
+	}{
+		{"none, as dojot's", nil, nil, ""},
+		{"a client's", []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, nil, ""},
+		{"any", []x509.ExtKeyUsage{x509.ExtKeyUsageAny}, nil, ""},
+		{"a server's for a client", []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, nil, "clientAuth"},
+		{"a client's for both", []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+			[]x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}, "serverAuth"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			id := newP256(t)
+			id.Usages = tc.wanted
+			ca.edit = func(c *x509.Certificate) { c.ExtKeyUsage = tc.has }
+			_, err := id.Ensure(t.Context(), ca)
+			if (err == nil) != (tc.words == "") || err != nil && !strings.Contains(err.Error(), tc.words) {
+				t.Errorf("got %v, want %q", err, tc.words)
+			}
+		})
+	}
+}
+
+func TestNamesThatAreNoPaths(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{
+		"", ".", "..", "../24f6", "a/b", `a\b`, "/etc/passwd", "a\x00b", "a\nb", "\xff", ".hidden", "a.", "a ", " a",
+		"CON", "con", "nul.txt", "Aux.tar.gz", "COM1", "lpt9", "COM²", "conin$", "NUL ", "nul:stream", "a*", "a?", `a"`, "a|b", "a<b",
+		strings.Repeat("x", 201),
+	} {
+		for _, files := range []provision.Files{
+			provision.DeviceFiles(dir, name, "IOTmidCA"), provision.DeviceFiles(dir, "24f6", name),
+		} {
+			if files.Key != "" || files.Cert != "" || files.CA != "" {
+				t.Errorf("%q became a path: %+v", name, files)
+			}
+			id := provision.Identity{CommonName: "24f6", Files: files}
+			var field *provision.FieldError
+			if _, err := id.Ensure(t.Context(), newTestCA(t, "ca")); !errors.As(err, &field) || field.Value != name {
+				t.Errorf("%q: got %v, want a FieldError about it", name, err)
+			}
+			if _, err := provision.TLSConfig(files); !errors.As(err, &field) {
+				t.Errorf("%q: TLSConfig says %v", name, err)
+			}
+		}
+	}
+	for _, name := range []string{"24f6", "admin:5c6512", "sensor.local", "console", "com10", "Gerät-7", "a b"} {
+		if err := provision.CheckName("device", name); err != nil {
+			t.Error(err)
+		}
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+		t.Errorf("written: %v, %v", entries, err)
+	}
+}
+
+func FuzzDeviceFiles(f *testing.F) {
+	for _, s := range []string{"24f6", "..", "a/b", "con.txt", "admin:5c"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, name string) {
+		files := provision.DeviceFiles("certs", name, "\x01ca")
+		if files.Key != "" {
+			t.Error("a hostile CA name became a path")
+		}
+		files = provision.DeviceFiles("certs", name, "ca")
+		if files.Key != "" && filepath.Dir(files.Key) != "certs" {
+			t.Errorf("%q leads to %q", name, files.Key)
+		}
+	})
+}
+
+// On a disk that is full or read-only, the old set stays in service, and the
+// error names file and step.
+func TestDiskTrouble(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "disk")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skipf("needs a small file system of its own: %v", err)
+	}
+	defer syscall.Unmount(dir, 0)
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	id.Files = provision.DeviceFiles(dir, "24f6", "IOTmidCA")
+	ensure(t, id, ca)
+	before := snapshot(t, id.Files)
+	id.Overwrite = true
+	trouble := func(t *testing.T, want error) {
+		t.Helper()
+		_, err := id.Ensure(t.Context(), ca)
+		var step *provision.StepError
+		if !errors.Is(err, want) || !errors.As(err, &step) || step.Step == "" || !strings.HasPrefix(step.Path, dir) {
+			t.Errorf("got %v, want %v with step and path", err, want)
+		}
+		if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+			t.Errorf("files in service changed (-before +after):\n%s", diff)
+		}
+		if _, err := provision.TLSConfig(id.Files); err != nil {
+			t.Error(err)
+		}
+	}
+	// With ever more room, the failure moves from step to step.
+	for free := range 3 {
+		t.Run(fmt.Sprintf("full but for %d pages", free), func(t *testing.T) {
+			hog := filepath.Join(dir, "hog")
+			fill(t, hog)
+			if info, err := os.Stat(hog); err != nil || os.Truncate(hog, info.Size()-int64(free*os.Getpagesize())) != nil {
+				t.Fatal("cannot make room")
+			}
+			defer os.Remove(hog)
+			trouble(t, syscall.ENOSPC)
+		})
+	}
+	t.Run("read-only", func(t *testing.T) {
+		if err := syscall.Mount("", dir, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""); err != nil {
+			t.Skip(err)
+		}
+		defer syscall.Mount("", dir, "", syscall.MS_REMOUNT, "")
+		trouble(t, syscall.EROFS)
+	})
+}
+
+func fill(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, os.Getpagesize()))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+}

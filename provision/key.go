@@ -1,0 +1,73 @@
+package provision
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"fmt"
+)
+
+// KeyType is the algorithm of a new key.
+type KeyType int
+
+const (
+	RSA  KeyType = iota // KeyBits long: all that dojot's certificate profile CFREE takes
+	P256                // ECDSA on the curve P-256: three orders of magnitude cheaper to make
+)
+
+// String returns the name that ParseKeyType reads.
+func (t KeyType) String() string {
+	switch t {
+	case RSA:
+		return "rsa"
+	case P256:
+		return "p256"
+	}
+	return fmt.Sprintf("KeyType(%d)", int(t))
+}
+
+// ParseKeyType reads "rsa" or "p256".
+func ParseKeyType(s string) (KeyType, error) {
+	for _, t := range []KeyType{RSA, P256} {
+		if s == t.String() {
+			return t, nil
+		}
+	}
+	return 0, &FieldError{"key type", s, "rsa or p256"}
+}
+
+// The key sizes that dojot's certificate profile CFREE takes, in bits.
+const (
+	DefaultKeyBits = 2048
+	minKeyBits     = 2048
+	maxKeyBits     = 8192
+)
+
+func (id *Identity) newKey() (crypto.Signer, error) {
+	if id.KeyType == P256 {
+		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	}
+	bits := id.KeyBits
+	if bits == 0 {
+		bits = DefaultKeyBits
+	}
+	return rsa.GenerateKey(rand.Reader, bits)
+}
+
+func (id *Identity) validateKey() error {
+	switch id.KeyType {
+	case RSA:
+		if id.KeyBits != 0 && (id.KeyBits < minKeyBits || id.KeyBits > maxKeyBits) {
+			return &FieldError{"key length", fmt.Sprint(id.KeyBits), fmt.Sprintf("%d to %d bits", minKeyBits, maxKeyBits)}
+		}
+	case P256:
+		if id.KeyBits != 0 && id.KeyBits != 256 {
+			return &FieldError{"key length", fmt.Sprint(id.KeyBits), "256 bits, or 0, for a key on P-256"}
+		}
+	default:
+		return &FieldError{"key type", id.KeyType.String(), "rsa or p256"}
+	}
+	return nil
+}

@@ -1,0 +1,125 @@
+package provision
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"math/big"
+	"time"
+)
+
+// maxList bounds a revocation list: one of a million entries has 40 MB.
+const maxList = 256 << 20
+
+// findList sets e.list to the newest list that can be had. The function that
+// it returns puts it in its file. An error is about the list alone: that
+// nobody knows what is revoked, or not for long any more.
+func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err error) {
+	keep := func() error { return nil }
+	source, ok := ca.(CRLSource)
+	if !ok {
+		return keep, nil
+	}
+	have, haveErr := e.readList()
+	if e.Files.CRL != "" && haveErr == nil {
+		keep = func() error { e.done(e.Files.CRL, Kept, nil); return nil }
+	}
+	e.list = have
+	list, err := source.CRL(ctx)
+	if err == nil {
+		err = e.checkList(list)
+	}
+	if err != nil {
+		if haveErr == nil {
+			return keep, nil
+		}
+		return nil, fmt.Errorf("asking the CA: %w", err)
+	}
+	if have != nil && older(list, have) {
+		if haveErr == nil {
+			return keep, nil
+		}
+		return nil, fmt.Errorf("the CA's list is older than the one there: %w", haveErr)
+	}
+	e.list = list
+	if have != nil && bytes.Equal(have.Raw, list.Raw) {
+		return keep, nil
+	}
+	return func() error {
+		data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})
+		if err := e.write(e.Files.CRL, data, 0o644); err != nil {
+			return err
+		}
+		e.done(e.Files.CRL, Made, haveErr)
+		return nil
+	}, nil
+}
+
+// readList reads the list on disk. Beside an error, it returns one that has
+// merely expired: what that revokes stays revoked.
+func (e *ensuring) readList() (*x509.RevocationList, error) {
+	if e.Files.CRL == "" {
+		return nil, errors.New("none is kept")
+	}
+	list, err := readFileOf(e.Files.CRL, maxList, parseList)
+	if err != nil {
+		return nil, err
+	}
+	err = e.checkList(list)
+	if errors.Is(err, errListExpired) {
+		return list, err
+	}
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+var errListExpired = errors.New("it has expired")
+
+func (e *ensuring) checkList(list *x509.RevocationList) error {
+	if list == nil {
+		return errors.New("no list")
+	}
+	if err := list.CheckSignatureFrom(e.chain[0]); err != nil {
+		return fmt.Errorf("it is not of the CA: %w", err)
+	}
+	if e.now.Before(list.ThisUpdate) {
+		return fmt.Errorf("it begins at %s", list.ThisUpdate.UTC().Format(time.RFC3339))
+	}
+	if !e.now.Before(list.NextUpdate) {
+		return fmt.Errorf("%w at %s", errListExpired, list.NextUpdate.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// older compares by number, which grows with each list of a CA (RFC 5280,
+// section 5.2.3).
+func older(a, b *x509.RevocationList) bool {
+	an, bn := a.Number, b.Number
+	if an == nil {
+		an = new(big.Int)
+	}
+	if bn == nil {
+		bn = new(big.Int)
+	}
+	if c := an.Cmp(bn); c != 0 {
+		return c < 0
+	}
+	return a.ThisUpdate.Before(b.ThisUpdate)
+}
+
+func isRevoked(list *x509.RevocationList, cert *x509.Certificate) bool {
+	if !bytes.Equal(list.RawIssuer, cert.RawIssuer) {
+		return false
+	}
+	for _, entry := range list.RevokedCertificateEntries {
+		if entry.SerialNumber.Cmp(cert.SerialNumber) == 0 {
+			return true
+		}
+	}
+	return false
+}
