@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"io"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -107,6 +108,7 @@ type material struct {
 	dir        string
 	ca, server *identity
 	client     *identity
+	peer       net.Listener // see remote
 }
 
 func newMaterial(t *testing.T) *material {
@@ -154,19 +156,28 @@ func freePort(t *testing.T) int {
 // connack connects over TLS, with id unless it is nil, and returns the answer
 // to an MQTT CONNECT, 0 for accepted.
 func (m *material) connack(addr string, id *identity) (byte, error) {
-	roots := x509.NewCertPool()
-	roots.AddCert(m.ca.cert)
-	// In TLS 1.2 a refusal is an error of the handshake.
-	conf := &tls.Config{RootCAs: roots, ServerName: "localhost", MaxVersion: tls.VersionTLS12}
-	if id != nil {
-		conf.Certificates = []tls.Certificate{{Certificate: [][]byte{id.cert.Raw}, PrivateKey: id.key}}
-	}
-	conn, err := tls.Dial("tcp", addr, conf)
+	conn, err := tls.Dial("tcp", addr, m.clientTLS(id))
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
 	return connect(conn)
+}
+
+// clientTLS is for a client with the identity id, unless it is nil.
+func (m *material) clientTLS(id *identity) *tls.Config {
+	roots := x509.NewCertPool()
+	roots.AddCert(m.ca.cert)
+	// In TLS 1.2 a refusal is an error of the handshake.
+	conf := &tls.Config{RootCAs: roots, ServerName: "localhost", MaxVersion: tls.VersionTLS12}
+	if id != nil {
+		conf.Certificates = []tls.Certificate{id.tls()}
+	}
+	return conf
+}
+
+func (id *identity) tls() tls.Certificate {
+	return tls.Certificate{Certificate: [][]byte{id.cert.Raw}, PrivateKey: id.key}
 }
 
 // connect says MQTT CONNECT without a user name and returns the return code

@@ -73,7 +73,7 @@ func (t *vetter) bridgeTLS(b *holder, psk bool) {
 	}
 	switch {
 	case hasCert && !hasKey:
-		t.trap(cert, "bridge-pair", "bridge_certfile without bridge_keyfile: the bridge does not connect", "set both")
+		t.trap(cert, "bridge-pair", "bridge_certfile without bridge_keyfile: the bridge has no certificate to show", "set both")
 	case hasKey && !hasCert:
 		t.trap(key, "bridge-pair", "bridge_keyfile without bridge_certfile: the bridge has no certificate to show", "set both")
 	}

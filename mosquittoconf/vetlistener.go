@@ -48,7 +48,9 @@ func (t *vetter) listeners(f *File) {
 		first := d.statements
 		switch {
 		case len(first) == 0:
-		case !t.remote:
+		case !t.remote && t.v.atLeast(2, 0, 0) && !t.v.atLeast(2, 0, 12) && t.opensDefault():
+			t.trap(first[0], "default-listener", fmt.Sprintf("%s is above the first listener: it opens port %d on all interfaces, to clients without a name, too", first[0].Key, d.port), "put a listener line above it")
+		case !t.remote && t.v.atLeast(2, 0, 0):
 			t.trap(first[0], "default-listener", fmt.Sprintf("%s is for a listener, and there is none: the broker ignores it and serves plain MQTT on the loopback interface", first[0].Key), "put a listener line above it")
 		case !t.opensDefault():
 			t.trap(first[0], "default-listener", fmt.Sprintf("%s is above the first listener and has no effect", first[0].Key), "put it below a listener line")
@@ -61,7 +63,7 @@ func (t *vetter) listeners(f *File) {
 		}
 	}
 	listeners := t.all()
-	if !t.remote {
+	if !t.remote && t.v.atLeast(2, 0, 12) {
 		listeners = nil
 	}
 	websockets := 0
@@ -158,7 +160,11 @@ func (t *vetter) tls(l *holder) {
 	}
 	for _, k := range []string{"crlfile", "require_certificate", "use_identity_as_username", "use_subject_as_username"} {
 		if s, ok := l.last(k); ok && (k == "crlfile" || isTrue(s.Value)) {
-			t.trap(s, "tls-ignored", fmt.Sprintf("%s has no effect: the listener speaks plain MQTT", k), "set certfile and keyfile, or remove the line")
+			effect := "has no effect"
+			if strings.HasPrefix(k, "use_") && l.true("require_certificate") && t.v.atLeast(2, 1, 0) {
+				effect = "refuses every client"
+			}
+			t.trap(s, "tls-ignored", fmt.Sprintf("%s %s: the listener speaks plain MQTT", k, effect), "set certfile and keyfile, or remove the line")
 		}
 	}
 }

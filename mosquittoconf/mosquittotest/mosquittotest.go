@@ -76,6 +76,7 @@ const (
 type Broker struct {
 	binary  mosquitto.Binary
 	addr    string
+	conf    string
 	own     string // temporary folder, removed at Close
 	process *os.Process
 	log     journal
@@ -152,6 +153,7 @@ func start(ctx context.Context, binary mosquitto.Binary, o Options) (_ *Broker, 
 	if err != nil {
 		return nil, err
 	}
+	b.conf = conf
 	path := filepath.Join(b.own, "mosquitto.conf")
 	if err := os.WriteFile(path, []byte(conf), 0o644); err != nil {
 		return nil, err
@@ -230,6 +232,9 @@ func FreePort() (int, error) {
 
 // Addr returns host and port of the first listener.
 func (b *Broker) Addr() string { return b.addr }
+
+// Conf returns the broker's configuration, as it is in its file.
+func (b *Broker) Conf() string { return b.conf }
 
 // Version returns the broker's version, such as "2.0.11".
 func (b *Broker) Version() string { return b.binary.Version }
