@@ -11,9 +11,9 @@ import (
 
 // Registrar keeps the CA in step with the fleet. Its methods are idempotent.
 type Registrar interface {
-	// Register lets a user enrol. One that is registered already is left
+	// Register lets the users enrol. One that is registered already is left
 	// alone, revoked or not.
-	Register(ctx context.Context, user string) error
+	Register(ctx context.Context, users ...string) error
 	// Withdraw revokes all certificates of the users and returns when the
 	// broker refuses them. Unknown users are no error.
 	Withdraw(ctx context.Context, users ...string) error
@@ -124,36 +124,41 @@ func (f *Fleet) edit(user string, c Change) acl.Change {
 	return edit
 }
 
-// register tells the CA, in order, what became of each user. Removals in a row
-// are one call, for they end in one revocation list.
+// register tells the CA, in order, what became of each user. Changes of one
+// kind in a row are one call: additions can be made side by side, and removals
+// end in one revocation list.
 func (f *Fleet) register(ctx context.Context, changes []Change, users []string) error {
 	if f.Registrar == nil {
 		return nil
 	}
-	var leaving []string
-	withdraw := func() error {
-		if len(leaving) == 0 {
+	var (
+		run      []string
+		removing bool
+	)
+	tell := func() error {
+		if len(run) == 0 {
 			return nil
 		}
-		err := f.Registrar.Withdraw(ctx, leaving...)
-		leaving = nil
-		return err
+		slices.Sort(run)
+		run = slices.Compact(run)
+		if removing {
+			return f.Registrar.Withdraw(ctx, run...)
+		}
+		return f.Registrar.Register(ctx, run...)
 	}
 	for i, c := range changes {
-		switch {
-		case users[i] == "":
-		case c.Remove:
-			leaving = append(leaving, users[i])
-		default:
-			if err := withdraw(); err != nil {
-				return err
-			}
-			if err := f.Registrar.Register(ctx, users[i]); err != nil {
-				return err
-			}
+		if users[i] == "" {
+			continue
 		}
+		if c.Remove != removing {
+			if err := tell(); err != nil {
+				return err
+			}
+			run, removing = nil, c.Remove
+		}
+		run = append(run, users[i])
 	}
-	return withdraw()
+	return tell()
 }
 
 // ChangeErrors tells the changes that can never succeed from an error that is

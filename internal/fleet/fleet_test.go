@@ -33,7 +33,9 @@ func (j *journal) note(line string) error {
 	return j.fail
 }
 
-func (j *journal) Register(_ context.Context, user string) error { return j.note("register " + user) }
+func (j *journal) Register(_ context.Context, users ...string) error {
+	return j.note("register " + strings.Join(users, " "))
+}
 func (j *journal) Withdraw(_ context.Context, users ...string) error {
 	return j.note("withdraw " + strings.Join(users, " "))
 }
@@ -109,7 +111,7 @@ func TestApply(t *testing.T) {
 	if diff := cmp.Diff([]string{"admin/24f6 24f6", "other/a1 a1"}, devices); diff != "" {
 		t.Errorf("devices (-want +got):\n%s", diff)
 	}
-	wantLines := []string{"register 24f6", "register 24f", "register a1", "register 24f6", "withdraw 24f 24f"}
+	wantLines := []string{"register 24f 24f6 a1", "register 24f6", "withdraw 24f"}
 	if diff := cmp.Diff(wantLines, f.journal.lines); diff != "" {
 		t.Errorf("CA (-want +got):\n%s", diff)
 	}
