@@ -100,7 +100,9 @@ func knock(t *testing.T, b *mosquittotest.Broker, client tls.Certificate) uint8 
 	roots := x509.NewCertPool()
 	roots.AddCert(midCA().cert)
 	conn, err := tls.Dial("tcp", b.Addr(), &tls.Config{
-		RootCAs: roots, Certificates: []tls.Certificate{client}, MaxVersion: tls.VersionTLS12,
+		RootCAs: roots, MaxVersion: tls.VersionTLS12,
+		// Whatever CAs the broker says that it knows.
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &client, nil },
 	})
 	if err == nil {
 		conn.Close()

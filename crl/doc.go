@@ -13,6 +13,9 @@
 //	…
 //	changed, err := file.Install(list)        // verified and newer, or refused
 //
+// [Complete] says whether a crlfile serves every CA, and [Accepts] whether a
+// broker with it would let a certain client in, or why not.
+//
 // [Verify] accepts only what a broker accepts, and refuses more where a
 // broker is careless: a list without an end, a delta, which it may take for
 // the complete list, and entries that it passes over. [Refresher] keeps a

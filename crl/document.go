@@ -2,6 +2,7 @@ package crl
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
@@ -294,10 +295,11 @@ func (d *document) count() (n int) {
 	return n
 }
 
-// readItems reads every entry, and returns the first fault that keeps a
-// broker from judging by the list. visit, unless nil, is told each entry's
-// offset and serial.
+// readItems reads every entry, and returns what keeps a broker from judging by
+// the list, the first fault of each kind. visit, unless nil, is told each
+// entry's offset and serial.
 func (d *document) readItems(visit func(at int, serial []byte)) (fault, err error) {
+	var scope, critical error
 	s := d.revoked
 	for !s.empty() {
 		if n, octets := usualItem(s.bytes()); n > 0 {
@@ -316,14 +318,14 @@ func (d *document) readItems(visit func(at int, serial []byte)) (fault, err erro
 		if err != nil {
 			return nil, fmt.Errorf("entry for serial %x: %w", integer(it.serial), err)
 		}
-		if fault == nil {
-			fault = usableItem(&it, exts)
+		if ofOthers, unknown := usableItem(&it, exts); ofOthers != nil || unknown != nil {
+			scope, critical = cmp.Or(scope, ofOthers), cmp.Or(critical, unknown)
 		}
 		if visit != nil {
 			visit(at, it.serial)
 		}
 	}
-	return fault, nil
+	return errors.Join(scope, critical), nil
 }
 
 // details reads an entry's extensions: its reason, 0 if it has none, and

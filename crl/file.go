@@ -257,62 +257,9 @@ func (f *File) Check(now time.Time) error {
 	}
 	var errs []error
 	for _, ca := range f.o.CAs {
-		if err := check(lists, ca, now); err != nil {
+		if err := judge(lists, ca, now); err != nil {
 			errs = append(errs, fmt.Errorf("%s: CA %q: %w", f.path, ca.Subject, err))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// check judges a CA's clients by the list that OpenSSL chooses for them.
-func check(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) error {
-	var (
-		best     *x509.RevocationList
-		bestRank int
-		ignored  error
-	)
-	for _, list := range lists {
-		if !bytes.Equal(list.RawIssuer, ca.RawSubject) {
-			continue
-		}
-		if find(list.Extensions, oidDeltaCRLIndicator) != nil && authentic(list, ca) == nil {
-			return Verify(list, ca, now) // whatever else there is, it may be preferred
-		}
-		rank, ok := rank(list, ca, now)
-		switch {
-		case !ok:
-			ignored = Verify(list, ca, now)
-		case best == nil, rank > bestRank, rank == bestRank && list.ThisUpdate.After(best.ThisUpdate):
-			best, bestRank = list, rank
-		}
-	}
-	switch {
-	case best != nil:
-		return Verify(best, ca, now)
-	case ignored != nil:
-		return fmt.Errorf("%w: %w", ErrMissing, ignored)
-	}
-	return ErrMissing
-}
-
-// rank is how much OpenSSL likes a list that bears the CA's name: criticality
-// before scope before dates, and the later thisUpdate among equals (get_crl_sk
-// in OpenSSL 3's x509_vfy.c). It looks at the signature only after it has
-// chosen, so a forged list can displace a good one. A list that is not ok is
-// not considered at all.
-func rank(list *x509.RevocationList, ca *x509.Certificate, now time.Time) (rank int, ok bool) {
-	scope, _ := scopeOf(list)
-	if scope == ignoredScope || checkAuthorityKeyID(list.Extensions, ca) != nil {
-		return 0, false
-	}
-	if !errors.Is(usable(list), ErrCritical) {
-		rank += 4
-	}
-	if scope == wholeScope {
-		rank += 2
-	}
-	if err := current(list, now); err == nil || errors.Is(err, ErrNoNextUpdate) {
-		rank++
-	}
-	return rank, true
 }

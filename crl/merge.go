@@ -3,7 +3,6 @@ package crl
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/asn1"
 	"fmt"
 )
 
@@ -122,17 +121,8 @@ func (d *document) distributionPoint() (*IssuingDistributionPoint, error) {
 	if len(idp.DistributionPoint.FullBytes) == 0 {
 		return p, nil
 	}
-	var fullName asn1.RawValue
-	if err := unmarshal(idp.DistributionPoint.Bytes, &fullName); err != nil || fullName.Class != asn1.ClassContextSpecific || fullName.Tag != 0 {
-		return nil, fmt.Errorf("%w: its distribution point has no full name", ErrScope)
-	}
-	const uri = 6
-	for names := fullName.Bytes; len(names) > 0; {
-		var name asn1.RawValue
-		if names, err = asn1.Unmarshal(names, &name); err != nil || name.Class != asn1.ClassContextSpecific || name.Tag != uri {
-			return nil, fmt.Errorf("%w: its distribution point is not named by URLs alone", ErrScope)
-		}
-		p.URLs = append(p.URLs, string(name.Bytes))
+	if p.URLs, err = fullName(idp.DistributionPoint); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrScope, err)
 	}
 	return p, nil
 }

@@ -183,16 +183,17 @@ func usableHead(list *x509.RevocationList) error {
 	return errors.Join(errs...)
 }
 
-func usableItem(it *item, exts []extension) error {
+// usableItem finds at most one fault of each kind in an entry.
+func usableItem(it *item, exts []extension) (scope, critical error) {
 	for _, ext := range exts {
 		switch {
 		case bytes.Equal(ext.id, idCertificateIssuer):
-			return fmt.Errorf("%w: the entry for serial %x is of another issuer", ErrScope, integer(it.serial))
-		case ext.critical:
-			return fmt.Errorf("%w: extension %v in the entry for serial %x", ErrCritical, ext.oid(), integer(it.serial))
+			scope = fmt.Errorf("%w: the entry for serial %x is of another issuer", ErrScope, integer(it.serial))
+		case ext.critical && critical == nil:
+			critical = fmt.Errorf("%w: extension %v in the entry for serial %x", ErrCritical, ext.oid(), integer(it.serial))
 		}
 	}
-	return nil
+	return scope, critical
 }
 
 // issuingDistributionPoint is IssuingDistributionPoint of RFC 5280, section
@@ -226,7 +227,11 @@ const (
 	ignoredScope              // it does as if the list were not there
 )
 
-func scopeOf(list *x509.RevocationList) (scope, error) {
+// scopeOf is the scope for any client that is no CA.
+func scopeOf(list *x509.RevocationList) (scope, error) { return scopeFor(list, nil) }
+
+// scopeFor is the scope for one client, nil is any that is no CA.
+func scopeFor(list *x509.RevocationList, client *x509.Certificate) (scope, error) {
 	ext := find(list.Extensions, oidIssuingDistributionPoint)
 	if ext == nil {
 		return wholeScope, nil
@@ -236,6 +241,7 @@ func scopeOf(list *x509.RevocationList) (scope, error) {
 		// OpenSSL does as if there were no such extension.
 		return wholeScope, fmt.Errorf("malformed issuing distribution point: %w", err)
 	}
+	isCA := client != nil && client.IsCA
 	switch {
 	case idp.IndirectCRL:
 		return ignoredScope, errors.New("it is indirect")
@@ -243,14 +249,37 @@ func scopeOf(list *x509.RevocationList) (scope, error) {
 		return ignoredScope, errors.New("it holds only some reasons")
 	case idp.kinds() > 1:
 		return ignoredScope, errors.New("its issuing distribution point contradicts itself")
-	case idp.OnlyContainsCACerts:
+	case idp.OnlyContainsCACerts && !isCA:
 		return partialScope, errors.New("it holds only CA certificates")
+	case idp.OnlyContainsUserCerts && isCA:
+		return partialScope, errors.New("it holds no CA certificates")
 	case idp.OnlyContainsAttributeCerts:
 		return partialScope, errors.New("it holds only attribute certificates")
 	case len(idp.DistributionPoint.FullBytes) > 0:
-		return partialScope, errors.New("it holds only certificates that name its distribution point")
+		urls, _ := fullName(idp.DistributionPoint)
+		if client == nil || !slices.ContainsFunc(urls, func(url string) bool { return slices.Contains(client.CRLDistributionPoints, url) }) {
+			return partialScope, errors.New("it holds only certificates that name its distribution point")
+		}
 	}
 	return wholeScope, nil
+}
+
+// fullName returns the URLs that a DistributionPointName consists of, and an
+// error if there is anything else.
+func fullName(point asn1.RawValue) (urls []string, err error) {
+	var full asn1.RawValue
+	if err := unmarshal(point.Bytes, &full); err != nil || full.Class != asn1.ClassContextSpecific || full.Tag != 0 {
+		return nil, errors.New("its distribution point has no full name")
+	}
+	const uri = 6
+	for names := full.Bytes; len(names) > 0; {
+		var name asn1.RawValue
+		if names, err = asn1.Unmarshal(names, &name); err != nil || name.Class != asn1.ClassContextSpecific || name.Tag != uri {
+			return urls, errors.New("its distribution point is not named by URLs alone")
+		}
+		urls = append(urls, string(name.Bytes))
+	}
+	return urls, nil
 }
 
 // current says whether the list is valid at now, with OpenSSL's boundaries:
