@@ -1,5 +1,5 @@
 // Package acl reads, edits, writes and evaluates the access control files of
-// the Mosquitto broker (acl_file), for the broker lines 2.0 and 2.1.
+// the Mosquitto broker (acl_file), for its lines 1.4, 1.5, 1.6, 2.0 and 2.1.
 //
 // Such a file is a sequence of lines:
 //
@@ -21,7 +21,8 @@
 // [File] is the text: [Parse] accepts what the broker loads and nothing else,
 // edits change the lines of one user, and everything else is written back
 // byte for byte. It is made for files of a million users. [Policy] is the
-// meaning: [File.Compile] makes one, and its verdicts are the broker's.
+// meaning: [File.Compile] makes one, and its verdicts are the broker's. Where
+// versions of the broker differ, [ParseVersion] tells them apart.
 // [Store] is the managed file on disk: it applies changes durably, shares one
 // write and one reload among concurrent callers, and keeps what other people
 // edit meanwhile.
@@ -31,6 +32,6 @@
 // one with a line feed in it, are refused and never escaped, since the format
 // has no way to say them.
 //
-// The package doesn't edit pattern lines or the rules of clients without a
-// user name, and doesn't signal the broker: see [StoreOptions].
+// The package doesn't signal the broker: see [StoreOptions]. Bridges that a
+// broker starts itself, and plugins, are not subject to the file.
 package acl

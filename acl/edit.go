@@ -2,6 +2,7 @@ package acl
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 )
@@ -17,34 +18,33 @@ import (
 //
 // SetUser refuses names and topics that a file can't say or no client can
 // present: empty ones, invalid UTF-8, control characters, a space at either
-// end, invalid filters, and those that would make a line of more than 1022
-// bytes. The error says which, wraps ErrUser, ErrTopic or ErrAccess, and
-// leaves the file unchanged.
+// end, invalid filters, those that would make a line of more than 1022 bytes,
+// and Deny in a File of a version before 2.0. The error says which, wraps
+// ErrUser, ErrTopic, ErrAccess or ErrTooLarge, and leaves the file unchanged.
 func (f *File) SetUser(user string, rules ...Rule) (changed bool, err error) {
 	if err := checkUser(user); err != nil {
 		return false, err
 	}
-	for i, r := range rules {
-		if err := r.check(); err != nil {
-			return false, fmt.Errorf("rule %d: %w", i+1, err)
-		}
+	if err := f.check(kindTopic, rules); err != nil {
+		return false, err
 	}
 	if len(rules) == 0 {
 		return f.RemoveUser(user), nil
 	}
-	first, ok := f.users[user]
+	at, ok := f.find(user)
 	if !ok {
 		f.appendUser(user, rules)
 		return true, nil
 	}
-	if slices.Equal(slices.Collect(f.Rules(user)), rules) {
+	if f.has(user, rules) {
 		return false, nil
 	}
-	f.removeBlocks(f.blocks[first].next)
-	b := &f.blocks[first]
-	b.next = 0
-	b.text = f.replaceRules(b, rules)
-	f.compact()
+	first := f.users.slots[at].block
+	f.replaceRules(first, kindTopic, rules)
+	for _, i := range f.unlink(first) {
+		f.strip(i)
+	}
+	f.tidy()
 	return true, nil
 }
 
@@ -53,14 +53,99 @@ func (f *File) SetUser(user string, rules ...Rule) (changed bool, err error) {
 // in such a block stay. Rules of clients without a user name, and so the
 // empty name, are not its business.
 func (f *File) RemoveUser(user string) (changed bool) {
-	first, ok := f.users[user]
+	at, ok := f.find(user)
 	if !ok {
 		return false
 	}
-	f.removeBlocks(first)
-	delete(f.users, user)
-	f.compact()
+	f.makeRoom(0)
+	first := f.users.slots[at].block
+	f.users.remove(at)
+	f.strip(first)
+	for _, i := range f.unlink(first) {
+		f.strip(i)
+	}
+	f.tidy()
 	return true
+}
+
+// SetAnonymous gives clients without a user name exactly these rules, or
+// none, and reports whether that changed the file. They stand before the
+// first user line, where such rules are or else last. For the rest it is like
+// SetUser.
+func (f *File) SetAnonymous(rules ...Rule) (changed bool, err error) {
+	if err := f.check(kindTopic, rules); err != nil || f.has("", rules) {
+		return false, err
+	}
+	f.begin()
+	f.replaceRules(0, kindTopic, rules)
+	f.tidy()
+	return true, nil
+}
+
+// SetPatterns makes these the pattern lines of the file, wherever it had
+// some, and reports whether that changed it. They stand where the first of
+// them was, or else last before the first user line. It refuses what SetUser
+// does, and %u or %c that don't fill a level, which brokers before and after
+// 2.1 read in two ways. It costs as much as reading the whole file.
+func (f *File) SetPatterns(rules ...Rule) (changed bool, err error) {
+	if err := f.check(kindPattern, rules); err != nil || slices.Equal(slices.Collect(f.Patterns()), rules) {
+		return false, err
+	}
+	f.begin()
+	var holders []uint32
+	for i := range f.blocks {
+		for _, l := range f.lines(uint32(i)) {
+			if l.kind == kindPattern {
+				holders = append(holders, uint32(i))
+				break
+			}
+		}
+	}
+	for n, i := range append(holders, 0) {
+		switch {
+		case n == 0:
+			f.replaceRules(i, kindPattern, rules)
+		case n < len(holders):
+			f.replaceRules(i, kindPattern, nil)
+		}
+	}
+	f.tidy()
+	return true, nil
+}
+
+// check tells whether rules can be written, and makes room for them.
+func (f *File) check(k kind, rules []Rule) error {
+	for i, r := range rules {
+		if err := r.check(k, f.dialect); err != nil {
+			return fmt.Errorf("rule %d: %w", i+1, err)
+		}
+	}
+	n := (len(rules) + 1) * (maxLine + 2)
+	if f.size+n > maxText {
+		return ErrTooLarge
+	}
+	f.makeRoom(n)
+	return nil
+}
+
+// makeRoom keeps positions within 32 bits during an edit that adds up to n
+// bytes and writes anew whatever its blocks hold.
+func (f *File) makeRoom(n int) {
+	if len(f.text)+f.added.Len()+f.size+n > math.MaxUint32 {
+		f.rebuild()
+	}
+}
+
+// has tells whether user has exactly these rules.
+func (f *File) has(user string, rules []Rule) bool {
+	n := 0
+	for r := range f.Rules(user) {
+		if n == len(rules) || r != rules[n] {
+			return false
+		}
+		n++
+	}
+	return n == len(rules)
 }
 
 func (f *File) lineEnd() string {
@@ -70,104 +155,163 @@ func (f *File) lineEnd() string {
 	return "\n"
 }
 
+// begin makes a zero File one that can be edited.
+func (f *File) begin() {
+	if f.blocks == nil {
+		f.blocks = make([]block, 1)
+		f.users = newIndex()
+		f.users.resize(0)
+	}
+}
+
 func (f *File) appendUser(user string, rules []Rule) {
-	if f.users == nil {
-		f.blocks, f.users = make([]block, 1), make(map[string]int32)
-	}
+	f.begin()
 	// Only the last line of all can lack its end.
-	if last := &f.blocks[len(f.blocks)-1]; last.text != "" {
-		last.text = f.terminated(last.text)
+	if i := uint32(len(f.blocks) - 1); !strings.HasSuffix(f.slice(f.blocks[i]), "\n") {
+		start := f.mark()
+		f.added.WriteString(f.slice(f.blocks[i]))
+		f.endLine(start)
+		f.set(i, start)
 	}
-	var text strings.Builder
-	text.WriteString(userLine(user) + f.lineEnd())
-	f.writeRules(&text, rules)
-	b := block{text: text.String(), user: true}
-	f.users[b.name()] = int32(len(f.blocks))
-	f.blocks = append(f.blocks, b)
+	i := uint32(len(f.blocks))
+	f.blocks = append(f.blocks, block{})
+	start := f.mark()
+	f.added.WriteString(userPrefix)
+	f.added.WriteString(user)
+	f.endLine(start)
+	f.writeRules(kindTopic, rules)
+	f.set(i, start)
+	hash := f.users.hash(user)
+	f.users.insert(f.users.find(hash, func(uint32) bool { return false }), hash, i)
+	f.tidy()
 }
 
-func (f *File) writeRules(text *strings.Builder, rules []Rule) {
-	for _, r := range rules {
-		text.WriteString(r.line() + f.lineEnd())
+// replaceRules gives block i these lines of kind k instead of those it has.
+// The first ones, as far as they say the same, stay as they are.
+func (f *File) replaceRules(i uint32, k kind, rules []Rule) {
+	same, total := 0, 0
+	for _, l := range f.lines(i) {
+		if l.kind != k {
+			continue
+		}
+		if same == total && same < len(rules) && l.rule() == rules[same] {
+			same++
+		}
+		total++
 	}
-}
-
-func (f *File) terminated(text string) string {
-	if strings.HasSuffix(text, "\n") {
-		return text
+	start := f.mark()
+	rest := rules[same:]
+	put := func() {
+		if len(rest) > 0 {
+			f.endLine(start)
+			f.writeRules(k, rest)
+			rest = nil
+		}
 	}
-	return text + f.lineEnd()
-}
-
-// replaceRules returns the text of b, which begins with a user line, with
-// other rules.
-func (f *File) replaceRules(b *block, rules []Rule) string {
-	var kept strings.Builder
-	at := 0 // where in kept the rules go that b doesn't have
-	same := true
-	for s, l := range b.lines() {
-		if l.kind == kindTopic {
-			if !same {
+	seen := 0
+	for s, l := range f.lines(i) {
+		if l.kind == k {
+			if seen++; seen > same {
+				put()
 				continue
 			}
-			if same = len(rules) > 0 && l.rule() == rules[0]; !same {
-				at = kept.Len()
-				continue
-			}
-			rules = rules[1:]
 		}
-		kept.WriteString(s)
-		if l.kind == kindTopic || l.kind == kindUser {
-			at = kept.Len()
+		f.added.WriteString(s)
+		if l.kind == k && seen == total || l.kind == kindUser && k == kindTopic && total == 0 {
+			put()
 		}
 	}
-	var text strings.Builder
-	text.WriteString(f.terminated(kept.String()[:at]))
-	f.writeRules(&text, rules)
-	text.WriteString(kept.String()[at:])
-	return text.String()
+	put()
+	f.set(i, start)
 }
 
-// removeBlocks takes the user and topic lines out of a block and of those
-// linked to it; 0 is none.
-func (f *File) removeBlocks(i int32) {
-	for i != 0 {
-		b := &f.blocks[i]
-		var kept strings.Builder
-		for s, l := range b.lines() {
-			if l.kind != kindUser && l.kind != kindTopic {
-				kept.WriteString(s)
-			}
+// unlink takes the blocks after the first one away from a user.
+func (f *File) unlink(first uint32) (later []uint32) {
+	for i, ok := f.next[first]; ok; {
+		later = append(later, i)
+		delete(f.next, first)
+		first = i
+		i, ok = f.next[first]
+	}
+	return later
+}
+
+// strip takes the user and topic lines out of a block.
+func (f *File) strip(i uint32) {
+	start := f.mark()
+	for s, l := range f.lines(i) {
+		if l.kind != kindUser && l.kind != kindTopic {
+			f.added.WriteString(s)
 		}
-		next := b.next
-		*b = block{text: kept.String()}
-		if b.text == "" {
+	}
+	f.set(i, start)
+}
+
+// mark returns the position of what is added next.
+func (f *File) mark() uint32 { return uint32(len(f.text) + f.added.Len()) }
+
+// set makes what was added since start the text of block i.
+func (f *File) set(i, start uint32) {
+	old := f.blocks[i]
+	b := block{start, f.mark()}
+	if b.start == b.end {
+		b = block{}
+		if i > 0 {
 			f.empty++
 		}
-		i = next
+	}
+	f.blocks[i] = b
+	f.size += int(b.end-b.start) - int(old.end-old.start)
+}
+
+// endLine ends the last line of what was added since start.
+func (f *File) endLine(start uint32) {
+	if s := f.added.String()[int(start)-len(f.text):]; s != "" && s[len(s)-1] != '\n' {
+		f.added.WriteString(f.lineEnd())
 	}
 }
 
-// compact drops empty blocks once they are most of all, so that a file whose
-// users come and go for years stays as small as its text, at a cost per
-// removal that doesn't grow with it.
-func (f *File) compact() {
-	if f.empty < 1024 || f.empty < len(f.blocks)/2 {
-		return
+func (f *File) writeRules(k kind, rules []Rule) {
+	for _, r := range rules {
+		f.added.WriteString(k.keyword())
+		f.added.WriteString(r.Access.String())
+		f.added.WriteString(" ")
+		f.added.WriteString(r.Topic)
+		f.added.WriteString(f.lineEnd())
 	}
-	moved := make([]int32, len(f.blocks))
-	kept := make([]block, 0, len(f.blocks)-f.empty+1)
+}
+
+// tidy writes the text anew when edits have left too much behind, at a cost
+// per edit that doesn't grow with the file.
+func (f *File) tidy() {
+	if f.added.Len() > 1<<20+len(f.text) || f.empty > 1024 && f.empty > len(f.blocks)/2 {
+		f.rebuild()
+	}
+}
+
+// rebuild brings the text of all blocks together and drops empty ones.
+func (f *File) rebuild() {
+	var text strings.Builder
+	text.Grow(f.size)
+	moved := make([]uint32, len(f.blocks))
+	kept := make([]block, 0, len(f.blocks)-f.empty)
 	for i, b := range f.blocks {
-		if i == 0 || b.text != "" {
-			moved[i] = int32(len(kept))
-			kept = append(kept, b)
+		if i > 0 && b.start == b.end {
+			continue
 		}
+		moved[i] = uint32(len(kept))
+		start := uint32(text.Len())
+		text.WriteString(f.slice(b))
+		kept = append(kept, block{start, uint32(text.Len())})
 	}
-	for i := range kept {
-		kept[i].next = moved[kept[i].next]
+	for i := range f.users.slots {
+		s := &f.users.slots[i]
+		s.block = moved[s.block] // of an empty slot, block 0
 	}
-	for name, i := range f.users {
-		f.users[name] = moved[i]
+	next := make(map[uint32]uint32, len(f.next))
+	for i, j := range f.next {
+		next[moved[i]] = moved[j]
 	}
-	f.blocks, f.empty = kept, 0
+	f.text, f.blocks, f.next, f.empty = text.String(), kept, next, 0
+	f.added.Reset()
 }

@@ -64,7 +64,7 @@ pattern write /devices/%u/attrs
 	}
 	// Output:
 	// true: line 4, "pattern write /devices/%u/attrs", allows it for user "24f6" with the client identifier "sensor-7"
-	// false: no rule of user "24f6" and no pattern grants write on "/devices/24f/attrs"
+	// false: no rule of user "24f6" and no pattern grants write on "/devices/24f/attrs"; the file has no rules of this user
 }
 
 func ExampleStore_Apply() {

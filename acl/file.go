@@ -5,7 +5,10 @@ import (
 	"errors"
 	"io"
 	"iter"
+	"maps"
+	"slices"
 	"strings"
+	"unsafe"
 )
 
 // File is the text of an access control file and an index of its users. The
@@ -16,93 +19,159 @@ import (
 // The names and topics that its methods yield share the memory of the text:
 // clone what is kept for long.
 type File struct {
-	blocks []block          // in file order; the first holds what precedes all user lines
-	users  map[string]int32 // name to its first block
-	empty  int              // blocks without text, left by removed users
-	crlf   bool             // lines that are added end in CR LF
+	dialect dialect
+	crlf    bool // lines that are added end in CR LF
+
+	// Positions in the text parsed go on in what edits have added to it.
+	text   string
+	added  strings.Builder
+	blocks []block           // in file order; the first holds what precedes all user lines
+	users  index             // each user's first block
+	next   map[uint32]uint32 // a block of a user to the next one of the same
+	empty  int               // blocks without text, left by removed users
+	size   int               // of the text of all blocks, in bytes
 }
 
 // block is a run of whole lines: a user line and what follows up to the next
-// one. Blocks keep an edit from touching, or even looking at, the others.
-type block struct {
-	text string
-	next int32 // the next block of the same user; 0 for none
-	user bool  // text begins with a user line
-}
+// one. Blocks keep an edit from touching, or even looking at, the others. A
+// fleet has a million of them, so they hold two numbers and no pointer.
+type block struct{ start, end uint32 }
 
 // maxErrors is how many faulty lines Parse reports.
 const maxErrors = 10
 
-// Parse reads a file. It accepts exactly what Mosquitto 2.0 and 2.1 load,
-// except for NUL bytes, at which they lose the rest of the file without a
-// word. The errors of the first ten faulty lines come joined, each a
-// *SyntaxError; name is for them. Parse doesn't keep data.
-func Parse(name string, data []byte) (*File, error) {
-	text := string(data)
-	hint := strings.Count(text, "\nuser ") + 1
-	f := &File{blocks: make([]block, 1, hint+1), users: make(map[string]int32, hint)}
-	last := make(map[string]int32) // last block of users that have several
+// nulWindow is how far Parse looks ahead for NUL bytes.
+const nulWindow = 16 << 10
+
+// maxText keeps positions within 32 bits, with room for what edits add.
+const maxText = 1<<31 - 1
+
+// Parse reads a file as Mosquitto 2.0 and 2.1 do, which accept the same; see
+// Version.Parse for older ones.
+func Parse(name string, data []byte) (*File, error) { return Version{}.Parse(name, data) }
+
+// Parse reads a file as brokers of version v do. It accepts exactly what they
+// load, except for NUL bytes, at which they lose the rest of the line or file
+// without a word, and for empty names and topics, which those before 1.6.9
+// load and never use. The errors of the first ten faulty lines come joined,
+// each a *SyntaxError; name is for them.
+//
+// The File keeps data, which must not be changed any more.
+func (v Version) Parse(name string, data []byte) (*File, error) {
+	if len(data) > maxText {
+		return nil, ErrTooLarge
+	}
+	text := stringOf(data)
+	f := &File{dialect: v.dialect(), text: text, size: len(text), blocks: make([]block, 1), users: newIndex()}
+	f.crlf = strings.HasSuffix(text[:strings.IndexByte(text, '\n')+1], "\r\n")
+	clean, looked := true, 0 // no NUL up to there
 	var errs []error
-	start, number := 0, 0
-	for rest := text; rest != ""; {
-		var s string
-		here := len(text) - len(rest)
-		s, rest = cutLine(rest)
-		if number++; number == 1 {
-			f.crlf = strings.HasSuffix(s, "\r\n")
+	number := 1
+	for at := 0; at < len(text); {
+		if at >= looked {
+			// A window at a time, which is in the cache when its lines are read.
+			looked = min(at+nulWindow, len(text))
+			clean = strings.IndexByte(text[at:looked], 0) < 0
 		}
-		l, err := parseLine(s)
+		s, _ := f.dialect.cutLine(text[at:])
+		l, err := f.dialect.parse(s)
+		if !clean || at+len(s) > looked {
+			if nul := checkNUL(s); nul != nil {
+				err = nul
+			}
+		}
 		if err != nil {
-			s = strings.TrimRight(s, "\r\n")
-			errs = append(errs, &SyntaxError{File: name, Line: number, Text: strings.Clone(head(s)), Err: err})
+			text := strings.Clone(head(strings.TrimRight(s, "\r\n")))
+			errs = append(errs, &SyntaxError{File: name, Line: number, Text: text, Err: err})
 			if len(errs) == maxErrors {
 				break
 			}
 		}
 		if l.kind == kindUser {
-			f.blocks[len(f.blocks)-1].text = text[start:here]
-			start = here
-			f.addBlock(l.text, last)
+			// The end is not known yet. Until it is, the hash has its place.
+			f.blocks = append(f.blocks, block{start: uint32(at), end: f.users.hash(l.text)})
+		}
+		at += len(s)
+		if s[len(s)-1] == '\n' { // old brokers read long lines in pieces
+			number++
 		}
 	}
 	if errs != nil {
 		return nil, errors.Join(errs...)
 	}
-	f.blocks[len(f.blocks)-1].text = text[start:]
+	f.indexBlocks()
 	return f, nil
 }
 
-// addBlock appends an empty block of user and links it to those before.
-func (f *File) addBlock(user string, last map[string]int32) {
-	i := int32(len(f.blocks))
-	f.blocks = append(f.blocks, block{user: true})
-	first, ok := f.users[user]
-	if !ok {
-		f.users[user] = i
-		return
+// stringOf returns a string that shares the memory of b, which nobody may
+// change any more.
+func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+// indexBlocks finishes the blocks that Parse has begun.
+func (f *File) indexBlocks() {
+	f.blocks = slices.Clip(f.blocks)
+	f.users.resize(len(f.blocks) * 4 / 3)
+	last := make(map[uint32]uint32) // of users that have several blocks
+	for i := range f.blocks {
+		b := &f.blocks[i]
+		hash := b.end
+		b.end = uint32(len(f.text))
+		if i+1 < len(f.blocks) {
+			b.end = f.blocks[i+1].start
+		}
+		if i == 0 {
+			continue
+		}
+		at := f.users.find(hash, func(j uint32) bool { return f.name(j) == f.name(uint32(i)) })
+		first := f.users.slots[at].block
+		if first == 0 {
+			f.users.insert(at, hash, uint32(i))
+			continue
+		}
+		prev, ok := last[first]
+		if !ok {
+			prev = first
+		}
+		if f.next == nil {
+			f.next = make(map[uint32]uint32)
+		}
+		f.next[prev], last[first] = uint32(i), uint32(i)
 	}
-	prev, ok := last[user]
-	if !ok {
-		prev = first
-	}
-	f.blocks[prev].next = i
-	last[user] = i
 }
 
-// name returns whose block b is.
-func (b *block) name() string {
-	s, _ := cutLine(b.text)
-	l, _ := parseLine(s)
-	return l.text
+// find returns the slot of user.
+func (f *File) find(user string) (at int, ok bool) {
+	if len(f.users.slots) == 0 {
+		return 0, false
+	}
+	at = f.users.find(f.users.hash(user), func(i uint32) bool { return f.name(i) == user })
+	return at, f.users.slots[at].block != 0
 }
 
-// lines yields the lines of b, their ends included, and what they say.
-func (b *block) lines() iter.Seq2[string, line] {
+// slice returns the text of a block.
+func (f *File) slice(b block) string {
+	if int(b.end) <= len(f.text) {
+		return f.text[b.start:b.end]
+	}
+	return f.added.String()[int(b.start)-len(f.text) : int(b.end)-len(f.text)]
+}
+
+// name returns whose block i is, or "" if nobody's.
+func (f *File) name(i uint32) string {
+	s, _ := f.dialect.cutLine(f.slice(f.blocks[i]))
+	if l, _ := f.dialect.parse(s); l.kind == kindUser {
+		return l.text
+	}
+	return ""
+}
+
+// lines yields the lines of a block, their ends included, and what they say.
+func (f *File) lines(i uint32) iter.Seq2[string, line] {
 	return func(yield func(string, line) bool) {
-		for rest := b.text; rest != ""; {
+		for rest := f.slice(f.blocks[i]); rest != ""; {
 			var s string
-			s, rest = cutLine(rest)
-			l, _ := parseLine(s) // Parse and SetUser have seen it
+			s, rest = f.dialect.cutLine(rest)
+			l, _ := f.dialect.parse(s) // Parse and the edits have seen it
 			if !yield(s, l) {
 				return
 			}
@@ -111,18 +180,20 @@ func (b *block) lines() iter.Seq2[string, line] {
 }
 
 // blocksOf yields the indexes of the blocks of user in file order.
-func (f *File) blocksOf(user string) iter.Seq[int32] {
-	return func(yield func(int32) bool) {
+func (f *File) blocksOf(user string) iter.Seq[uint32] {
+	return func(yield func(uint32) bool) {
 		if len(f.blocks) == 0 {
 			return
 		}
-		i, ok := int32(0), user == "" // no user line has an empty name
+		i, ok := uint32(0), user == "" // no user line has an empty name
 		if !ok {
-			i, ok = f.users[user]
+			var at int
+			if at, ok = f.find(user); ok {
+				i = f.users.slots[at].block
+			}
 		}
 		for ok && yield(i) {
-			i = f.blocks[i].next
-			ok = i != 0
+			i, ok = f.next[i]
 		}
 	}
 }
@@ -130,12 +201,27 @@ func (f *File) blocksOf(user string) iter.Seq[int32] {
 // Users yields each name that has a user line, in the order of the first ones.
 func (f *File) Users() iter.Seq[string] {
 	return func(yield func(string) bool) {
+		for _, name := range f.firstBlocks() {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// firstBlocks yields the index of each user's first block and its name, in
+// file order.
+func (f *File) firstBlocks() iter.Seq2[uint32, string] {
+	return func(yield func(uint32, string) bool) {
+		later := make(map[uint32]bool, len(f.next))
+		for _, i := range f.next {
+			later[i] = true
+		}
 		for i := range f.blocks {
-			b := &f.blocks[i]
-			if !b.user {
+			if len(later) > 0 && later[uint32(i)] {
 				continue
 			}
-			if name := b.name(); f.users[name] == int32(i) && !yield(name) {
+			if name := f.name(uint32(i)); name != "" && !yield(uint32(i), name) {
 				return
 			}
 		}
@@ -147,7 +233,7 @@ func (f *File) Users() iter.Seq[string] {
 func (f *File) Rules(user string) iter.Seq[Rule] {
 	return func(yield func(Rule) bool) {
 		for i := range f.blocksOf(user) {
-			for _, l := range f.blocks[i].lines() {
+			for _, l := range f.lines(i) {
 				if l.kind == kindTopic && !yield(l.rule()) {
 					return
 				}
@@ -156,17 +242,61 @@ func (f *File) Rules(user string) iter.Seq[Rule] {
 	}
 }
 
+// Patterns yields the pattern lines in file order. It costs as much as
+// reading the whole file.
+func (f *File) Patterns() iter.Seq[Rule] {
+	return func(yield func(Rule) bool) {
+		for i := range f.blocks {
+			for _, l := range f.lines(uint32(i)) {
+				if l.kind == kindPattern && !yield(l.rule()) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// clone returns a File with the same text. Edits of one don't reach the other.
+func (f *File) clone() *File {
+	c := &File{
+		dialect: f.dialect, crlf: f.crlf, text: f.text,
+		blocks: slices.Clone(f.blocks), users: f.users, next: maps.Clone(f.next),
+		empty: f.empty, size: f.size,
+	}
+	c.users.slots = slices.Clone(f.users.slots)
+	c.added.WriteString(f.added.String())
+	if c.added.Len() > len(c.text)/8 {
+		c.rebuild() // lest each clone copies as much again
+	}
+	return c
+}
+
 // WriteTo writes the text.
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	counted := &countingWriter{w: w}
 	b := bufio.NewWriterSize(counted, 1<<16)
-	for i := range f.blocks {
-		if _, err := b.WriteString(f.blocks[i].text); err != nil {
+	for s := range f.runs() {
+		if _, err := b.WriteString(s); err != nil {
 			return counted.n, err
 		}
 	}
 	err := b.Flush()
 	return counted.n, err
+}
+
+// runs yields the text in pieces as long as edits have left them.
+func (f *File) runs() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i := 0; i < len(f.blocks); {
+			run := f.blocks[i]
+			for i++; i < len(f.blocks) && f.blocks[i].start == run.end && int(run.end) != len(f.text); i++ {
+				run.end = f.blocks[i].end
+			}
+			if !yield(f.slice(run)) {
+				return
+			}
+		}
+	}
 }
 
 type countingWriter struct {

@@ -13,8 +13,11 @@ func filterFault(s string) string {
 	if len(s) > maxTopic {
 		return "longer than 65535 bytes"
 	}
-	if strings.Count(s, "/") > maxLevels {
+	if len(s) > maxLevels && strings.Count(s, "/") > maxLevels {
 		return "more than 200 slashes"
+	}
+	if !hasWildcard(s) {
+		return ""
 	}
 	for level, more := "", true; more; {
 		level, s, more = strings.Cut(s, "/")
@@ -35,14 +38,29 @@ func topicFault(topic string) string {
 		return "empty"
 	case len(topic) > maxTopic:
 		return "longer than 65535 bytes"
-	case strings.Count(topic, "/") > maxLevels:
+	case len(topic) > maxLevels && strings.Count(topic, "/") > maxLevels:
 		return "more than 200 slashes"
 	}
-	for i, r := range topic {
+	for i := 0; i < len(topic); i++ {
+		switch b := topic[i]; {
+		case b == '+' || b == '#':
+			return "a filter and not a topic"
+		case b < 0x20 || b == 0x7f:
+			return "not free of control characters and noncharacters"
+		case b >= 0x80:
+			return textFault(topic[i:])
+		}
+	}
+	return ""
+}
+
+// textFault is topicFault for the part of a topic that is not ASCII.
+func textFault(s string) string {
+	for i, r := range s {
 		switch {
 		case r == '+' || r == '#':
 			return "a filter and not a topic"
-		case r == '\uFFFD' && !strings.HasPrefix(topic[i:], "\uFFFD"):
+		case r == '\uFFFD' && !strings.HasPrefix(s[i:], "\uFFFD"):
 			return "not valid UTF-8"
 		case !presentable(r):
 			return "not free of control characters and noncharacters"
@@ -51,37 +69,66 @@ func topicFault(topic string) string {
 	return ""
 }
 
-// names are the texts that levels %u and %c of a pattern stand for; an empty
-// one stands for nothing.
-type names struct{ user, id string }
-
-// matches tells whether filter matches topic (MQTT 5.0, 4.7). Levels are
-// compared by bytes, and those that are %u or %c with what n says of them.
-func matches(filter, topic string, n names) bool {
-	if filter == "" || (filter[0] == '$') != (topic[0] == '$') {
-		return false
-	}
-	for {
-		fl, frest, fmore := strings.Cut(filter, "/")
-		if fl == "#" {
+// hasWildcard tells whether s has a "+" or "#" in it. These two differ in one
+// bit, so that eight bytes at once can be compared with both.
+func hasWildcard(s string) bool {
+	const (
+		ones    = 0x0101010101010101
+		high    = 0x80 * ones
+		notPlus = (0xff &^ 8) * ones
+		hash    = '#' * ones
+	)
+	for ; len(s) >= 8; s = s[8:] {
+		x := uint64At(s)&notPlus ^ hash // a byte is 0 where s has one of them
+		if (x-ones)&^x&high != 0 {
 			return true
 		}
-		tl, trest, tmore := strings.Cut(topic, "/")
-		switch {
-		case fl == "%u" && n.user != "":
-			fl = n.user
-		case fl == "%c" && n.id != "":
-			fl = n.id
-		}
-		if fl != tl && fl != "+" {
-			return false
-		}
-		switch {
-		case !tmore:
-			return !fmore || frest == "#" // "a/#" matches "a"
-		case !fmore:
-			return false
-		}
-		filter, topic = frest, trest
 	}
+	for i := range len(s) {
+		if s[i]&^8 == '#' {
+			return true
+		}
+	}
+	return false
+}
+
+// matches tells whether a valid filter matches topic, which is not empty
+// (MQTT 5.0, 4.7). Before 1.6, where plusHash is false, a "/#" behind a "+"
+// didn't match nothing.
+func matches(filter, topic string, plusHash bool) bool {
+	if topic[0] == '$' && filter[0] != '$' {
+		return false
+	}
+	rest, all, ok := advance(filter, topic, true, plusHash)
+	return ok && (all || rest == "")
+}
+
+// advance matches a part of a filter with the beginning of topic and returns
+// the rest of it, or all if the filter matches whatever follows. End tells
+// whether the part is the filter's last.
+func advance(part, topic string, end, plusHash bool) (rest string, all, ok bool) {
+	for i := 0; i < len(part); i++ {
+		switch c := part[i]; {
+		case c == '#':
+			return "", true, true
+		case c == '+':
+			n := strings.IndexByte(topic, '/')
+			if n < 0 {
+				n = len(topic)
+			}
+			topic = topic[n:]
+			if topic == "" && i+1 < len(part) {
+				all = end && plusHash && part[i+1:] == "/#"
+				return "", all, all
+			}
+		case topic == "":
+			all = end && part[i:] == "/#" // "a/#" matches "a"
+			return "", all, all
+		case topic[0] != c:
+			return "", false, false
+		default:
+			topic = topic[1:]
+		}
+	}
+	return topic, false, true
 }

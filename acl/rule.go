@@ -36,10 +36,10 @@ func (a Access) String() string {
 	return fmt.Sprintf("Access(%d)", uint8(a))
 }
 
-func parseAccess(word string) (Access, bool) {
+func (d dialect) parseAccess(word string) (Access, bool) {
 	switch word {
 	case "deny":
-		return Deny, true
+		return Deny, !d.noDeny
 	case "read":
 		return Read, true
 	case "write":
@@ -50,10 +50,11 @@ func parseAccess(word string) (Access, bool) {
 	return 0, false
 }
 
-// Rule is what a topic line says about the topics that a filter matches.
+// Rule is what a topic or pattern line says about the topics that a filter
+// matches.
 type Rule struct {
 	Access Access
-	Topic  string // an MQTT topic filter; %u and %c have no meaning here
+	Topic  string // an MQTT topic filter; in patterns %u and %c stand for names
 }
 
 // ParseRule reads a rule in the words of a topic line, such as "write /a/b".
@@ -62,12 +63,12 @@ type Rule struct {
 // would refuse is refused: errors wrap ErrAccess or ErrTopic.
 func ParseRule(s string) (Rule, error) {
 	word, topic, _ := strings.Cut(s, " ")
-	access, ok := parseAccess(word)
+	access, ok := dialect{}.parseAccess(word)
 	if !ok {
-		return Rule{}, accessFault(word)
+		return Rule{}, accessFault(word, dialect{})
 	}
 	r := Rule{access, strings.Trim(topic, " ")}
-	if err := r.check(); err != nil {
+	if err := r.check(kindTopic, dialect{}); err != nil {
 		return Rule{}, err
 	}
 	return r, nil
@@ -76,12 +77,18 @@ func ParseRule(s string) (Rule, error) {
 // String returns the rule as ParseRule reads it.
 func (r Rule) String() string { return r.Access.String() + " " + r.Topic }
 
-// line returns the rule as a line of a file, without its end.
-func (r Rule) line() string { return "topic " + r.String() }
+// keyword returns what a line of that kind begins with.
+func (k kind) keyword() string {
+	if k == kindPattern {
+		return "pattern "
+	}
+	return "topic "
+}
 
-func (r Rule) check() error {
-	if r.Access > ReadWrite {
-		return accessFault(r.Access.String())
+// check refuses what brokers don't all read the same way.
+func (r Rule) check(k kind, d dialect) error {
+	if r.Access > ReadWrite || r.Access == Deny && d.noDeny {
+		return accessFault(r.Access.String(), d)
 	}
 	if err := checkText(ErrTopic, "topic", r.Topic); err != nil {
 		return err
@@ -89,17 +96,29 @@ func (r Rule) check() error {
 	if why := filterFault(r.Topic); why != "" {
 		return faultf(ErrTopic, "topic %s is not a valid filter: %s", quote(r.Topic), why)
 	}
-	return checkLength(ErrTopic, "topic", r.Topic, r.line())
+	if k == kindPattern {
+		for level := range strings.SplitSeq(r.Topic, "/") {
+			if len(level) > 2 && substitutes(level) {
+				return faultf(ErrTopic, "pattern %s has %%u or %%c inside a level (want them to fill it, as Mosquitto 2.1 does)", quote(r.Topic))
+			}
+		}
+	}
+	return checkLength(ErrTopic, "topic", r.Topic, len(k.keyword())+len(r.Access.String())+1+len(r.Topic))
 }
 
-// userLine returns the line that begins a block of user, without its end.
-func userLine(user string) string { return "user " + user }
+// substitutes tells whether %u or %c is anywhere in a pattern.
+func substitutes(pattern string) bool {
+	return strings.Contains(pattern, "%u") || strings.Contains(pattern, "%c")
+}
+
+// userPrefix is what the line begins with that begins a block of a user.
+const userPrefix = "user "
 
 func checkUser(user string) error {
 	if err := checkText(ErrUser, "user name", user); err != nil {
 		return err
 	}
-	return checkLength(ErrUser, "user name", user, userLine(user))
+	return checkLength(ErrUser, "user name", user, len(userPrefix)+len(user))
 }
 
 // checkText refuses what a line can't carry, and what no client can present
@@ -136,9 +155,9 @@ func presentable(r rune) bool {
 // before 1.6.9 don't split in two.
 const maxLine = 1022
 
-func checkLength(kind error, field, s, line string) error {
-	if len(line) > maxLine {
-		return faultf(kind, "%s %s makes a line of %d bytes (want at most %d)", field, quote(s), len(line), maxLine)
+func checkLength(kind error, field, s string, line int) error {
+	if line > maxLine {
+		return faultf(kind, "%s %s makes a line of %d bytes (want at most %d)", field, quote(s), line, maxLine)
 	}
 	return nil
 }

@@ -66,12 +66,12 @@ func (e *ChangeError) Error() string {
 
 func (e *ChangeError) Unwrap() error { return e.Err }
 
-// StoreError says that Apply didn't come to its end: the changes of the call
-// may or may not be in the file, and the broker may not know of them. They
-// can be applied again.
+// StoreError says that OpenStore failed, or that Apply didn't come to its end:
+// the changes of the call may or may not be in the file, and the broker may
+// not know of them. They can be applied again.
 type StoreError struct {
 	Path string
-	Op   string // "read", "write", "tell the broker", or "wait" for a caller that gave up
+	Op   string // "open", "read", "write", "tell the broker", or "wait" for a caller that gave up
 	Err  error
 }
 
@@ -96,9 +96,11 @@ type Store struct {
 	lock  *os.File
 	group *groupcommit.Group[[]Change]
 
-	mu     sync.RWMutex
+	mu   sync.RWMutex
+	file *File // never edited, but replaced by another
+
+	run    sync.Mutex // held by who writes the file, and for what follows
 	closed bool
-	file   *File
 	attr   durable.Attr
 	// seen is the file on disk that file was read from or written to. It is
 	// nil when disk and file may differ for our own fault.
@@ -113,20 +115,20 @@ type Store struct {
 // locks path+".lock", which stays behind, and removes what an interrupted
 // write has left. A path that is a symbolic link or otherwise not a regular
 // file is refused, since a write would replace the link, as is a file that
-// doesn't parse.
+// doesn't parse. Errors are a *StoreError.
 //
 // Whether the process that managed the file before has told the broker of its
 // last write can't be known, so the first Apply always calls Written.
 func OpenStore(path string, o StoreOptions) (*Store, error) {
 	lock, err := lockFile(path + ".lock")
 	if err != nil {
-		return nil, err
+		return nil, &StoreError{path, "open", err}
 	}
 	o.Seed = slices.Clone(o.Seed)
 	s := &Store{path: path, opts: o, lock: lock, synced: true}
 	s.group = groupcommit.New(s.commit)
 	if err := s.open(); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, s.fail("open", errors.Join(err, lock.Close()))
 	}
 	return s, nil
 }
@@ -139,14 +141,15 @@ func (s *Store) open() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if s.file, err = Parse("seed of "+s.path, s.opts.Seed); err != nil {
+	seed, err := Parse("seed of "+s.path, s.opts.Seed)
+	if err != nil {
 		return err
 	}
 	s.attr = durable.Attr{Mode: s.opts.Mode}
 	if o := s.opts.Owner; o != nil {
 		s.attr.Owner = &durable.Owner{UID: o.UID, GID: o.GID}
 	}
-	return s.write()
+	return s.write(seed)
 }
 
 // Apply makes the changes, in order. It returns when they are durable and
@@ -157,7 +160,7 @@ func (s *Store) open() error {
 // Each change stands alone: those refused are joined in the error, each a
 // *ChangeError, and the others are made. If the error holds a *StoreError
 // too, that is not so: see there. After a write that failed, the Store holds
-// what is in the file.
+// what is in the file, or what it held before if that can't be read.
 func (s *Store) Apply(ctx context.Context, changes ...Change) error {
 	err := s.group.Do(ctx, changes)
 	if err != nil && err == ctx.Err() { // the group's own; all of ours are typed
@@ -166,21 +169,31 @@ func (s *Store) Apply(ctx context.Context, changes ...Change) error {
 	return err
 }
 
-// View calls f with the content of the file, which no write touches meanwhile.
-// F must neither change nor keep it, and must not call methods of s. What it sees is on disk, but the broker
-// may not have been told.
+// View calls f with the content of the file, which f must neither change nor
+// keep. What it sees is on disk, but the broker may not have been told. It
+// waits for no write: during one, f sees what was there before.
 func (s *Store) View(f func(*File)) {
+	f(s.current())
+}
+
+func (s *Store) current() *File {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	f(s.file)
+	return s.file
+}
+
+func (s *Store) setCurrent(f *File) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.file = f
 }
 
 // Close lets others manage the file. It waits for a write that is under way;
 // calls of Apply that have not begun theirs, and later ones, return
 // fs.ErrClosed in a *StoreError.
 func (s *Store) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.run.Lock()
+	defer s.run.Unlock()
 	if s.closed {
 		return nil
 	}
@@ -210,19 +223,21 @@ func (s *Store) commit(ctx context.Context, calls [][]Change) []error {
 // of each call, whether the broker must be told, and what failed for all.
 func (s *Store) update(calls [][]Change) (refused []error, tell bool, err error) {
 	refused = make([]error, len(calls))
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.run.Lock()
+	defer s.run.Unlock()
 	if s.closed {
 		return refused, false, s.fail("write", fs.ErrClosed)
 	}
 	if err := s.refresh(); err != nil {
 		return refused, false, err
 	}
+	next := s.current().clone()
 	changed := !s.synced
 	for i, changes := range calls {
 		var errs []error
-		for j, c := range changes {
-			did, err := c.apply(s.file)
+		for j := range changes {
+			c := &changes[j]
+			did, err := c.apply(next)
 			changed = changed || did
 			if err != nil {
 				errs = append(errs, &ChangeError{Index: j, User: c.User, Err: err})
@@ -231,21 +246,19 @@ func (s *Store) update(calls [][]Change) (refused []error, tell bool, err error)
 		refused[i] = errors.Join(errs...)
 	}
 	if changed {
-		if err := s.write(); err != nil {
+		if err := s.write(next); err != nil {
+			// Which of the two is there depends on where it failed.
 			s.seen = nil
-			if again := s.read(); again != nil {
-				err = errors.Join(err, again)
-			}
-			return refused, false, s.fail("write", err)
+			return refused, false, s.fail("write", errors.Join(err, s.read()))
 		}
 	}
 	return refused, !s.told, nil
 }
 
-func (c Change) apply(f *File) (changed bool, err error) {
+func (c *Change) apply(f *File) (changed bool, err error) {
 	if err := checkUser(c.User); err != nil {
 		// A name from an older hand that SetUser wouldn't write can be removed.
-		if _, ok := f.users[c.User]; !ok || len(c.Rules) > 0 {
+		if _, ok := f.find(c.User); !ok || len(c.Rules) > 0 {
 			return false, err
 		}
 	}
@@ -267,9 +280,9 @@ func (s *Store) tell(ctx context.Context) error {
 		}
 	}
 	// Only a run of the group changes the file, and this is one.
-	s.mu.Lock()
+	s.run.Lock()
+	defer s.run.Unlock()
 	s.told = true
-	s.mu.Unlock()
 	return nil
 }
 
@@ -281,7 +294,7 @@ func (s *Store) refresh() error {
 		// A broker that reloads without its file is open to everybody. This is
 		// a write of its own so that the changes to come, should theirs fail,
 		// find a file to be undone to.
-		if err := s.write(); err != nil {
+		if err := s.write(s.current()); err != nil {
 			return s.fail("write", err)
 		}
 		return nil
@@ -317,16 +330,17 @@ func (s *Store) read() error {
 	if err != nil {
 		return err
 	}
-	s.file, s.seen, s.attr, s.told = file, info, attrOf(info), false
+	s.setCurrent(file)
+	s.seen, s.attr, s.told = info, attrOf(info), false
 	return nil
 }
 
-// write makes the file on disk what the File is.
-func (s *Store) write() error {
+// write makes file the one on disk.
+func (s *Store) write(file *File) error {
 	s.synced = false
 	var info fs.FileInfo
 	err := durable.Write(s.path, s.attr, func(w io.Writer) error {
-		if _, err := s.file.WriteTo(w); err != nil {
+		if _, err := file.WriteTo(w); err != nil {
 			return err
 		}
 		// Asked of the file itself and not of its name, which may be another's
@@ -342,6 +356,7 @@ func (s *Store) write() error {
 	if err != nil {
 		return err
 	}
+	s.setCurrent(file)
 	s.seen, s.synced, s.told = info, true, false
 	return nil
 }

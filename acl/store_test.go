@@ -506,8 +506,9 @@ func TestOpenStoreRefuses(t *testing.T) {
 				}
 			}
 			s, err := acl.OpenStore(path, tc.o)
-			if s != nil || err == nil || !strings.Contains(err.Error(), tc.want) {
-				t.Errorf("got %v, want %q", err, tc.want)
+			var se *acl.StoreError
+			if s != nil || !errors.As(err, &se) || se.Op != "open" || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want a StoreError of open with %q", err, tc.want)
 			}
 		})
 	}

@@ -17,6 +17,10 @@ var (
 	ErrNUL     = errors.New("acl: NUL byte")
 )
 
+// ErrTooLarge is a text of more than 2 GiB, which is beyond what brokers read
+// in a lifetime.
+var ErrTooLarge = errors.New("acl: file is too large (want at most 2 GiB)")
+
 // SyntaxError is a line for which brokers refuse the file.
 type SyntaxError struct {
 	File string // as given to Parse
@@ -44,8 +48,14 @@ func faultf(kind error, format string, args ...any) error {
 	return &fault{kind, fmt.Sprintf(format, args...)}
 }
 
-func accessFault(word string) error {
-	return faultf(ErrAccess, "unknown access %s (want read, write, readwrite or deny)", quote(word))
+func accessFault(word string, d dialect) error {
+	switch {
+	case !d.noDeny:
+		return faultf(ErrAccess, "unknown access %s (want read, write, readwrite or deny)", quote(word))
+	case word == "deny":
+		return faultf(ErrAccess, "access \"deny\" is unknown before Mosquitto 2.0 (want read, write or readwrite)")
+	}
+	return faultf(ErrAccess, "unknown access %s (want read, write or readwrite)", quote(word))
 }
 
 // maxQuote is how much of a text that may be of any length goes into an
@@ -66,6 +76,7 @@ type kind uint8
 const (
 	kindBlank kind = iota
 	kindComment
+	kindUnknown // only where the dialect skips such lines
 	kindUser
 	kindTopic
 	kindPattern
@@ -80,16 +91,12 @@ type line struct {
 
 func (l line) rule() Rule { return Rule{l.access, l.text} }
 
-// parseLine reads a line, with or without its end, as Mosquitto 2.0 and 2.1
-// do. Odd as some of it is, each step is theirs: the space is the only
-// separator, six bytes count as white space when ends are trimmed, and a
-// comment begins in the first column.
-func parseLine(s string) (line, error) {
-	if i := strings.IndexByte(s, 0); i >= 0 {
-		// They silently lose this line and what follows.
-		return line{}, faultf(ErrNUL, "NUL byte in column %d", i+1)
-	}
-	s = trimRight(s)
+// parse reads a line, with or without its end, as brokers do. Odd as some of
+// it is, each step is theirs: the space is the only separator, six bytes
+// count as white space when ends are trimmed, and a comment begins in the
+// first column.
+func (d dialect) parse(s string) (line, error) {
+	s = d.trimEnd(s)
 	if s != "" && s[0] == '#' {
 		return line{kind: kindComment}, nil
 	}
@@ -98,32 +105,42 @@ func parseLine(s string) (line, error) {
 	case "":
 		return line{kind: kindBlank}, nil
 	case "user":
-		name := trimLeft(rest)
+		name := d.trimStart(rest)
 		if name == "" {
 			return line{}, faultf(ErrUser, "user line without a name")
 		}
 		return line{kind: kindUser, text: name}, nil
 	case "topic":
-		return parseGrant(kindTopic, word, rest)
+		return d.parseGrant(kindTopic, word, rest)
 	case "pattern":
-		return parseGrant(kindPattern, word, rest)
+		return d.parseGrant(kindPattern, word, rest)
+	}
+	if d.skipsUnknown {
+		return line{kind: kindUnknown}, nil
 	}
 	return line{}, faultf(ErrKeyword, "unknown keyword %s (want topic, pattern or user, then a space, or # in the first column)", quote(word))
 }
 
 // parseGrant reads what follows the keyword of a topic or pattern line.
-func parseGrant(k kind, keyword, s string) (line, error) {
+func (d dialect) parseGrant(k kind, keyword, s string) (line, error) {
 	word, rest := token(s)
 	if word == "" {
 		return line{}, faultf(ErrTopic, "%s line without a topic", keyword)
 	}
 	l := line{kind: k, access: ReadWrite, text: word}
 	if rest != "" {
-		access, ok := parseAccess(word)
+		access, ok := d.parseAccess(word)
 		if !ok {
-			return line{}, accessFault(word)
+			return line{}, accessFault(word, d)
 		}
-		l.access, l.text = access, trimLeft(rest)
+		l.access, l.text = access, d.trimStart(rest)
+	}
+	if l.text == "" {
+		// Brokers before 1.6.9 load a rule of no topic, which is of no use.
+		return line{}, faultf(ErrTopic, "%s line without a topic", keyword)
+	}
+	if d.raw {
+		return l, nil
 	}
 	if why := filterFault(l.text); why != "" {
 		return line{}, faultf(ErrTopic, "topic %s is not a valid filter: %s", quote(l.text), why)
@@ -131,35 +148,60 @@ func parseGrant(k kind, keyword, s string) (line, error) {
 	return l, nil
 }
 
+// checkNUL refuses a line with a NUL byte. Brokers silently lose the rest of
+// the line, and most of them the rest of the file.
+func checkNUL(s string) error {
+	if i := strings.IndexByte(s, 0); i >= 0 {
+		return faultf(ErrNUL, "NUL byte in column %d", i+1)
+	}
+	return nil
+}
+
 // token splits s after its first word and one space.
 func token(s string) (word, rest string) {
 	for s != "" && s[0] == ' ' {
 		s = s[1:]
 	}
-	word, rest, _ = strings.Cut(s, " ")
-	return word, rest
+	for i := range len(s) { // words are too short for a call of IndexByte
+		if s[i] == ' ' {
+			return s[:i], s[i+1:]
+		}
+	}
+	return s, ""
 }
 
 func isSpace(b byte) bool { return b == ' ' || b >= '\t' && b <= '\r' }
 
-func trimRight(s string) string {
-	for s != "" && isSpace(s[len(s)-1]) {
+func (d dialect) trimEnd(s string) string {
+	for s != "" {
+		switch b := s[len(s)-1]; {
+		case b > ' ', !isSpace(b), d.raw && b != '\n' && b != '\r':
+			return s
+		}
 		s = s[:len(s)-1]
 	}
 	return s
 }
 
-func trimLeft(s string) string {
-	for s != "" && isSpace(s[0]) {
+func (d dialect) trimStart(s string) string {
+	for s != "" && isSpace(s[0]) && (s[0] == ' ' || !d.raw) {
 		s = s[1:]
 	}
 	return s
 }
 
+// rawLine is how much of a line old brokers read at a time; what follows is a
+// line of its own.
+const rawLine = 1023
+
 // cutLine splits text after its first line, which keeps its end.
-func cutLine(text string) (line, rest string) {
-	if i := strings.IndexByte(text, '\n'); i >= 0 {
-		return text[:i+1], text[i+1:]
+func (d dialect) cutLine(text string) (line, rest string) {
+	n := strings.IndexByte(text, '\n') + 1
+	if n == 0 {
+		n = len(text)
 	}
-	return text, ""
+	if d.raw {
+		n = min(n, rawLine)
+	}
+	return text[:n], text[n:]
 }
