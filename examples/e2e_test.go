@@ -547,6 +547,8 @@ func TestHostileEvents(t *testing.T) {
 		[]byte(`null`),
 		[]byte(`{"event":"create","data":{"id":"x\ntopic readwrite #\nuser y","static_value":"`+secret+`"},"meta":{"service":"admin"}}`),
 		[]byte(`{"event":"create","data":{"id":"+"},"meta":{"service":"admin"}}`),
+		[]byte(`{"event":"create","data":{"id":"`+strings.Repeat("long", 50)+`"},"meta":{"service":"admin"}}`),
+		[]byte(`{"event":"create","data":{"id":"a;b"},"meta":{"service":"admin"}}`),
 		[]byte(`{"event":"create","data":{"id":"iotagent"},"meta":{"service":"admin"}}`),
 		[]byte(`{"event":"create","data":{"id":"good1"},"meta":{"service":"other"}}`),
 		[]byte(`{"event":"configure","data":{"id":"good1","attrs":{"psk":"`+secret+`"}},"meta":{"service":"admin"}}`),
@@ -566,8 +568,8 @@ func TestHostileEvents(t *testing.T) {
 		if err := json.Unmarshal([]byte(body), &health); err != nil {
 			t.Fatal(err)
 		}
-		if health.Events.Consumed != 10 || health.Events.SetAside != 7 {
-			return fmt.Errorf("got %+v, want 10 consumed and 7 set aside", health.Events)
+		if health.Events.Consumed != 12 || health.Events.SetAside != 9 {
+			return fmt.Errorf("got %+v, want 12 consumed and 9 set aside", health.Events)
 		}
 		return nil
 	})

@@ -26,7 +26,7 @@ func (d Device) String() string { return d.Tenant + "/" + d.ID }
 
 // FieldError says which identifier cannot be used, and why.
 type FieldError struct {
-	Field string // "tenant" or "device id"
+	Field string // "tenant", "device id", or "user name", which is made of them
 	Value string
 	Want  string
 }
@@ -42,7 +42,7 @@ func checkIdentifier(field, value string) error {
 	case value == "":
 		return bad("at least one character")
 	case len(value) > maxIdentifier:
-		return &FieldError{field, value[:20] + "…", fmt.Sprintf("at most %d bytes", maxIdentifier)}
+		return &FieldError{field, shorten(value), fmt.Sprintf("at most %d bytes", maxIdentifier)}
 	case !utf8.ValidString(value):
 		return bad("valid UTF-8")
 	case strings.ContainsFunc(value, unicode.IsControl):
@@ -56,6 +56,9 @@ func checkIdentifier(field, value string) error {
 	}
 	return nil
 }
+
+// shorten keeps errors readable.
+func shorten(s string) string { return strings.ToValidUTF8(s[:20], "") + "…" }
 
 // The places in a template where a device's identifiers go.
 const (
@@ -203,6 +206,24 @@ func (n *Naming) Check(d Device) error {
 				return &FieldError{f.field, f.value, fmt.Sprintf("no %q, which separates the parts of a name", separator)}
 			}
 		}
+	}
+	return checkUser(n.User(d))
+}
+
+// maxUser is how long a common name can be, in characters: RFC 5280's
+// ub-common-name.
+const maxUser = 64
+
+// checkUser refuses names that cannot be told apart in a certificate or at the
+// CA: EJBCA stores a slash for each of these characters, so that two devices
+// would be one end entity there.
+func checkUser(user string) error {
+	const alike = ";!%?$~<>`"
+	switch {
+	case utf8.RuneCountInString(user) > maxUser:
+		return &FieldError{"user name", shorten(user), fmt.Sprintf("at most %d characters, as many as a certificate's common name can have", maxUser)}
+	case strings.ContainsAny(user, alike):
+		return &FieldError{"user name", user, "none of " + alike + ", which EJBCA takes for one another"}
 	}
 	return nil
 }

@@ -114,6 +114,24 @@ func TestHostileIdentifiers(t *testing.T) {
 	}
 }
 
+// What makes two names one at the CA, or does not fit a certificate.
+func TestHostileUserNames(t *testing.T) {
+	for _, id := range []string{"a;b", "a!b", "a%b", "a?b", "a~b", "a<b", "a`b", strings.Repeat("x", 65)} {
+		err := classic(t).Check(fleet.Device{Tenant: "admin", ID: id})
+		var field *fleet.FieldError
+		if !errors.As(err, &field) || field.Field != "user name" {
+			t.Errorf("%q: got %v, want a FieldError about the user name", id, err)
+		}
+		// In a tenant it does no harm, as long as that is no part of the name.
+		if len(id) < 64 && classic(t).Check(fleet.Device{Tenant: id, ID: "24f6"}) != nil {
+			t.Errorf("tenant %q is refused", id)
+		}
+	}
+	if err := classic(t).Check(fleet.Device{Tenant: "admin", ID: strings.Repeat("ü", 64)}); err != nil {
+		t.Errorf("64 characters: %v", err)
+	}
+}
+
 // Two devices must never be called the same, whatever their names hold.
 func TestSeparatorInIdentifier(t *testing.T) {
 	n := tenantID(t)
