@@ -16,7 +16,8 @@
 // MOSQUITTO names, so that the same tests run against any version. It is a
 // child of the calling process and, on Linux, dies with it.
 //
-// The package neither speaks MQTT nor makes certificates.
+// With Options.TLS the broker has a throw-away CA, and Broker.ClientTLS gives
+// each client a certificate of it. The package does not speak MQTT.
 package mosquittotest
 
 import (
@@ -44,6 +45,18 @@ type Options struct {
 	// Binary is the broker's program. Empty means the one that the environment
 	// variable MOSQUITTO names, else mosquitto on PATH or in /usr/sbin.
 	Binary string
+
+	// Version is the broker's that the test is for, such as "2.0.11", or
+	// "2.0" for any patch level. Start fails if the program is of another one.
+	// Empty means any.
+	Version string
+
+	// TLS makes the first listener one of TLS, by a CA of its own, which asks
+	// clients for certificates and takes their common name for the user name.
+	TLS bool
+
+	// ACL is the text of an access file. Empty means none.
+	ACL string
 
 	// Dir is the working directory of the broker, where the relative paths of
 	// its configuration start. Empty means a temporary folder that Close
@@ -77,7 +90,8 @@ type Broker struct {
 	binary  mosquitto.Binary
 	addr    string
 	conf    string
-	own     string // temporary folder, removed at Close
+	ca      *authority // nil without TLS
+	own     string     // temporary folder, removed at Close
 	process *os.Process
 	log     journal
 	done    chan struct{}
@@ -116,6 +130,9 @@ func Start(o Options) (*Broker, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Version != "" && binary.Version != o.Version && !strings.HasPrefix(binary.Version, o.Version+".") {
+		return nil, fmt.Errorf("%s is mosquitto %s (want %s; name it in the environment variable MOSQUITTO)", binary.Path, binary.Version, o.Version)
+	}
 	for try := 1; ; try++ {
 		b, err := start(ctx, binary, o)
 		exit, ended := errors.AsType[*ExitError](err)
@@ -149,7 +166,7 @@ func start(ctx context.Context, binary mosquitto.Binary, o Options) (_ *Broker, 
 	if err := os.Chmod(b.own, 0o755); err != nil {
 		return nil, err
 	}
-	conf, err := configuration(o, port)
+	conf, err := b.configuration(o, port)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +186,12 @@ func start(ctx context.Context, binary mosquitto.Binary, o Options) (_ *Broker, 
 	return b, nil
 }
 
-func configuration(o Options, port int) (string, error) {
+func (b *Broker) configuration(o Options, port int) (string, error) {
+	// A broker that becomes another user could not read what is private.
+	private := os.FileMode(0o600)
+	if names(o.Global, "user") || names(o.Conf, "user") {
+		private = 0o644
+	}
 	var s strings.Builder
 	s.WriteString("log_dest stderr\nlog_type all\n")
 	if os.Geteuid() == 0 && !names(o.Global, "user") && !names(o.Conf, "user") {
@@ -179,7 +201,26 @@ func configuration(o Options, port int) (string, error) {
 		}
 		fmt.Fprintf(&s, "user %s\n", me.Username)
 	}
-	fmt.Fprintf(&s, "%s\nlistener %d 127.0.0.1\n%s\n", o.Global, port, o.Conf)
+	fmt.Fprintf(&s, "%s\nlistener %d 127.0.0.1\n", o.Global, port)
+	if o.TLS {
+		var err error
+		if b.ca, err = newAuthority(); err != nil {
+			return "", err
+		}
+		options, err := b.ca.install(b.own, private)
+		if err != nil {
+			return "", err
+		}
+		s.WriteString(options)
+	}
+	if o.ACL != "" {
+		path := filepath.Join(b.own, "access.acl")
+		if err := os.WriteFile(path, []byte(o.ACL), private); err != nil {
+			return "", err
+		}
+		fmt.Fprintf(&s, "acl_file %s\n", path)
+	}
+	s.WriteString(o.Conf + "\n")
 	return s.String(), nil
 }
 
@@ -232,6 +273,15 @@ func FreePort() (int, error) {
 
 // Addr returns host and port of the first listener.
 func (b *Broker) Addr() string { return b.addr }
+
+// URL returns the address of the first listener as MQTT clients write it:
+// mqtt://127.0.0.1:PORT, or mqtts:// with Options.TLS.
+func (b *Broker) URL() string {
+	if b.ca != nil {
+		return "mqtts://" + b.addr
+	}
+	return "mqtt://" + b.addr
+}
 
 // Conf returns the broker's configuration, as it is in its file.
 func (b *Broker) Conf() string { return b.conf }

@@ -2,6 +2,7 @@ package mosquittotest_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -41,6 +42,10 @@ func connack(addr string) (byte, error) {
 		return 0, err
 	}
 	defer conn.Close()
+	return greet(conn)
+}
+
+func greet(conn net.Conn) (byte, error) {
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	if _, err := conn.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")); err != nil {
 		return 0, err
@@ -67,6 +72,59 @@ func TestStartServesAtOnce(t *testing.T) {
 		if !strings.Contains(b.Log(), "mosquitto version "+b.Version()+" starting") {
 			t.Errorf("version %q is not that of the log:\n%s", b.Version(), b.Log())
 		}
+	}
+}
+
+// hello is connack over TLS for a client with the name, and what it is told.
+func hello(b *mosquittotest.Broker, name string) (byte, error) {
+	config, err := b.ClientTLS(name)
+	if err != nil {
+		return 0, err
+	}
+	conn, err := tls.Dial("tcp", b.Addr(), config)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return greet(conn)
+}
+
+func TestTLS(t *testing.T) {
+	b := start(t, mosquittotest.Options{TLS: true, ACL: "user device1\ntopic a\n"})
+	if want := "mqtts://" + b.Addr(); b.URL() != want {
+		t.Errorf("got URL %q, want %q", b.URL(), want)
+	}
+	if got, err := hello(b, "device1"); err != nil || got != 0 {
+		t.Errorf("device1: got CONNACK %d, %v", got, err)
+	}
+	if !strings.Contains(b.Log(), "u'device1'") {
+		t.Errorf("the log does not name the user:\n%s", b.Log())
+	}
+	if got, err := hello(b, ""); err == nil {
+		t.Errorf("no certificate: got CONNACK %d, want an error", got)
+	}
+	if err := b.Reload(); err != nil {
+		t.Error(err)
+	}
+	if !strings.Contains(b.Conf(), "require_certificate true") {
+		t.Errorf("got configuration\n%s", b.Conf())
+	}
+	plain := start(t, mosquittotest.Options{})
+	if _, err := plain.ClientTLS("x"); err == nil {
+		t.Error("ClientTLS of a plain broker: got no error")
+	}
+	if want := "mqtt://" + plain.Addr(); plain.URL() != want {
+		t.Errorf("got URL %q, want %q", plain.URL(), want)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	b := start(t, mosquittotest.Options{})
+	major, _, _ := strings.Cut(b.Version(), ".")
+	start(t, mosquittotest.Options{Version: b.Version()})
+	start(t, mosquittotest.Options{Version: major})
+	if _, err := mosquittotest.Start(mosquittotest.Options{Version: "1.3"}); err == nil || !strings.Contains(err.Error(), b.Version()+" (want 1.3") {
+		t.Errorf("another version: got error %v", err)
 	}
 }
 
