@@ -33,7 +33,8 @@ type manager struct {
 	*settings
 	log *slog.Logger
 
-	version  string // the broker's
+	version  string      // the broker's
+	grammar  acl.Version // the same, for its ACL file
 	owner    *durable.Owner
 	ca       *ejbca.Client
 	identity *provision.Identity
@@ -55,6 +56,9 @@ const (
 	configName = "mosquitto.conf"
 )
 
+// probeTopic is where nobody may publish.
+const probeTopic = "mqtt-manager/probe"
+
 func (m *manager) path(name string) string { return filepath.Join(m.dir, name) }
 
 // newManager brings the broker's files into order, waiting for the CA as long
@@ -72,6 +76,9 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		m.owner = &durable.Owner{UID: uid, GID: gid}
 	}
 	if err := m.findBroker(ctx); err != nil {
+		return nil, err
+	}
+	if m.grammar, err = acl.ParseVersion(m.version); err != nil {
 		return nil, err
 	}
 	m.identity = &provision.Identity{
@@ -97,7 +104,7 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 	if err := m.writeConfig(); err != nil {
 		return nil, err
 	}
-	m.probe = &mosquitto.Probe{Addr: m.brokerAddr, TLS: m.probeTLS, Forbidden: "mqtt-manager/probe"}
+	m.probe = &mosquitto.Probe{Addr: m.brokerAddr, TLS: m.probeTLS, Forbidden: probeTopic}
 	var control mosquitto.Control
 	switch {
 	case m.child != nil:
@@ -277,8 +284,35 @@ func (m *manager) checkACL() error {
 	if err != nil {
 		return err
 	}
-	_, err = acl.Parse(path, data)
-	return err
+	file, err := m.grammar.Parse(path, data)
+	if err != nil {
+		return err
+	}
+	return m.checkProbe(file)
+}
+
+// checkProbe makes sure that the probe's user may not publish to the probe's
+// topic, or a broker that is open to everybody would look like one that works
+// by its rules. Only the user's own rules and the patterns can let it.
+func (m *manager) checkProbe(file *acl.File) error {
+	var lines strings.Builder
+	for rule := range file.Patterns() {
+		fmt.Fprintf(&lines, "pattern %v\n", rule)
+	}
+	fmt.Fprintf(&lines, "user %s\n", brokerName)
+	for rule := range file.Rules(brokerName) {
+		fmt.Fprintf(&lines, "topic %v\n", rule)
+	}
+	relevant, err := m.grammar.Parse("rules that concern "+brokerName, []byte(lines.String()))
+	if err != nil {
+		return err
+	}
+	broker := acl.Client{Username: brokerName}
+	if d := relevant.Compile(m.grammar).Explain(broker, acl.Write, probeTopic); d.Allowed {
+		return fmt.Errorf("%s: user %q, as whom the manager sees whether the rules are in force, may publish to %q (%s); give it no such right",
+			m.path(aclName), brokerName, probeTopic, d.Reason)
+	}
+	return nil
 }
 
 func (m *manager) checkConfig() []error {
