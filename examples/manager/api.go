@@ -178,6 +178,13 @@ func (m *manager) health(w http.ResponseWriter, r *http.Request, events dojotkaf
 	if err := m.list.Check(time.Now()); err != nil {
 		problems = append(problems, "revocation list: "+err.Error())
 	}
+	findings, err := m.findings()
+	if err != nil {
+		problems = append(problems, "configuration: "+err.Error())
+	}
+	for _, f := range findings {
+		problems = append(problems, f.String())
+	}
 	users := 0
 	m.acl.View(func(f *acl.File) {
 		for range f.Users() {

@@ -315,31 +315,48 @@ func (m *manager) checkProbe(file *acl.File) error {
 	return nil
 }
 
+// clientsDecide are the faults for which clients refuse the broker, whether it
+// reloads or not: no reason to withhold a change of rules from it.
+var clientsDecide = []string{"certificate-expired", "certificate-not-yet-valid", "certificate-not-for-servers"}
+
 func (m *manager) checkConfig() []error {
-	path := m.path(configName)
-	data, err := os.ReadFile(path)
+	findings, err := m.findings()
 	if err != nil {
 		return []error{err}
 	}
+	var errs []error
+	for _, f := range findings {
+		if !slices.Contains(clientsDecide, f.ID) {
+			errs = append(errs, errors.New(f.String()))
+		}
+	}
+	return errs
+}
+
+// findings are the serious faults of the configuration and the files that it
+// names.
+func (m *manager) findings() ([]mosquittoconf.Finding, error) {
+	path := m.path(configName)
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
 	file, err := mosquittoconf.Parse(path, data)
 	if err != nil {
-		return []error{err}
+		return nil, err
 	}
 	env := mosquittoconf.Environment{Dir: m.dir, Now: time.Now(), Version: m.version}
 	if m.owner != nil {
 		env.UID, env.GID = m.owner.UID, m.owner.GID
 	}
-	found := file.CheckFiles(env)
-	if version, err := mosquittoconf.ParseVersion(m.version); err == nil {
-		found = append(file.Vet(version), found...)
+	version, err := mosquittoconf.ParseVersion(m.version)
+	if err != nil {
+		return nil, err
 	}
-	var errs []error
-	for _, f := range found {
-		if f.Severity >= mosquittoconf.Trap {
-			errs = append(errs, errors.New(f.String()))
-		}
-	}
-	return errs
+	found := append(file.Vet(version), file.CheckFiles(env)...)
+	return slices.DeleteFunc(found, func(f mosquittoconf.Finding) bool {
+		return f.Severity < mosquittoconf.Trap
+	}), nil
 }
 
 // probeTLS is how the manager connects to its own broker: with the broker's
