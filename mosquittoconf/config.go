@@ -20,9 +20,17 @@ type Config struct {
 	// Listeners are the ports to open; at least one.
 	Listeners []Listener
 
+	// Bridges are connections to other brokers.
+	Bridges []Bridge
+
 	// ACLFile says who may publish and receive what. Empty means that every
 	// client that gets in may do everything.
 	ACLFile string
+
+	// ACLPlugin is the path of mosquitto_acl_file.so, which a broker of 2.1 or
+	// later has somewhere below /usr/lib: then the file is the plugin's, as 3.0
+	// wants it. Empty means acl_file, which brokers up to 2.1 take.
+	ACLPlugin string
 
 	// AllowAnonymous admits clients without a user name to the plain
 	// listeners. TLS clients are not affected: their certificate names them.
@@ -62,9 +70,16 @@ type Listener struct {
 // TLS is the key material of a listener, in PEM files. Clients must have a
 // certificate from a CA of CAFile; its common name is their user name.
 type TLS struct {
-	CAFile   string // CAs that issue client certificates
-	CertFile string // the broker's certificate, followed by its intermediate CAs
-	KeyFile  string // its private key, not encrypted
+	CAFile string // CAs that issue client certificates
+
+	// CAPath is a hashed directory of such CAs (see [HashDir]), beside CAFile
+	// or instead of it. A broker finds what is added there without a signal.
+	// Of the revocation lists in it that is true, too, if CRLFile is set, to
+	// any valid list: so [AddCRL] is an alternative to replacing CRLFile.
+	CAPath string
+
+	CertFile string // the broker's certificate, of whatever CA, followed by the intermediate ones
+	KeyFile  string // its private key, not encrypted; may be in the same file (see [Pair])
 
 	// CRLFile holds a current revocation list of each CA that issues client
 	// certificates; the clients of a CA without one are refused. Empty means
@@ -97,7 +112,11 @@ func (c *Config) render(out *bytes.Buffer) {
 	} else {
 		set("Admit no client without a user name.", "allow_anonymous", "false")
 	}
-	if c.ACLFile != "" {
+	switch {
+	case c.ACLPlugin != "":
+		set("The plugin that reads access rules,", "plugin", c.ACLPlugin)
+		set("and who may publish and receive what.", "plugin_opt_acl_file", c.ACLFile)
+	case c.ACLFile != "":
 		set("Who may publish and receive what.", "acl_file", c.ACLFile)
 	}
 	if c.User != "" {
@@ -115,7 +134,7 @@ func (c *Config) render(out *bytes.Buffer) {
 	for _, dest := range dests {
 		set("Where the log goes.", "log_dest", dest)
 	}
-	set("Send small messages at once.", "set_tcp_nodelay", "true")
+	set("Send small messages at once: a TLS connect would wait 40 ms for an acknowledgement.", "set_tcp_nodelay", "true")
 
 	for _, l := range c.Listeners {
 		out.WriteByte('\n')
@@ -128,7 +147,12 @@ func (c *Config) render(out *bytes.Buffer) {
 			continue
 		}
 		set("MQTT over TLS.", "listener", value)
-		set("The CAs that issue client certificates.", "cafile", l.TLS.CAFile)
+		if l.TLS.CAFile != "" {
+			set("The CAs that issue client certificates.", "cafile", l.TLS.CAFile)
+		}
+		if l.TLS.CAPath != "" {
+			set("The folder of CAs that issue client certificates, and of their lists.", "capath", l.TLS.CAPath)
+		}
 		set("The broker's certificate,", "certfile", l.TLS.CertFile)
 		set("and its private key.", "keyfile", l.TLS.KeyFile)
 		if l.TLS.CRLFile != "" {
@@ -141,6 +165,10 @@ func (c *Config) render(out *bytes.Buffer) {
 		set("The oldest protocol that a client may speak.", "tls_version", version)
 		set("Refuse a client without a certificate.", "require_certificate", "true")
 		set("The certificate's common name is the user name.", "use_identity_as_username", "true")
+	}
+	for _, b := range c.Bridges {
+		out.WriteByte('\n')
+		b.render(out, set)
 	}
 }
 
@@ -156,6 +184,10 @@ func (c *Config) check() error {
 		}
 	}
 	field("ACLFile", optional(checkPath, c.ACLFile))
+	field("ACLPlugin", optional(checkPath, c.ACLPlugin))
+	if c.ACLPlugin != "" && c.ACLFile == "" {
+		field("ACLFile", errors.New("it is empty (want the plugin's file: without it, everybody may do everything)"))
+	}
 	field("User", optional(checkUser, c.User))
 	field("PersistenceLocation", optional(checkPath, c.PersistenceLocation))
 	for i, dest := range c.LogDests {
@@ -171,7 +203,12 @@ func (c *Config) check() error {
 		plain = plain || l.Plain
 		if l.TLS != nil {
 			name += ".TLS."
-			field(name+"CAFile", checkPath(l.TLS.CAFile))
+			if l.TLS.CAPath == "" {
+				field(name+"CAFile", checkPath(l.TLS.CAFile))
+			} else {
+				field(name+"CAFile", optional(checkPath, l.TLS.CAFile))
+				field(name+"CAPath", checkPath(l.TLS.CAPath))
+			}
 			field(name+"CertFile", checkPath(l.TLS.CertFile))
 			field(name+"KeyFile", checkPath(l.TLS.KeyFile))
 			field(name+"CRLFile", optional(checkPath, l.TLS.CRLFile))
@@ -182,6 +219,18 @@ func (c *Config) check() error {
 		for j, other := range c.Listeners[:i] {
 			if l.Port == other.Port && (l.Address == other.Address || l.Address == "" || other.Address == "") {
 				field(name, fmt.Errorf("port %d is that of Listeners[%d] already", l.Port, j))
+			}
+		}
+	}
+	for i, b := range c.Bridges {
+		name := fmt.Sprintf("Bridges[%d]", i)
+		b.check(func(part string, err error) { field(name+"."+part, err) })
+		for j, other := range c.Bridges[:i] {
+			if b.Name == other.Name {
+				field(name+".Name", fmt.Errorf("%.60q is that of Bridges[%d] already", b.Name, j))
+			}
+			if b.ClientID != "" && b.ClientID == other.ClientID {
+				field(name+".ClientID", fmt.Errorf("%.60q is that of Bridges[%d] already", b.ClientID, j))
 			}
 		}
 	}

@@ -37,7 +37,7 @@ func ExampleConfig_WriteTo() {
 	// acl_file /mosquitto/access.acl
 	// # Where the log goes.
 	// log_dest stderr
-	// # Send small messages at once.
+	// # Send small messages at once: a TLS connect would wait 40 ms for an acknowledgement.
 	// set_tcp_nodelay true
 	//
 	// # MQTT over TLS.
@@ -157,6 +157,36 @@ func TestConfigOnBroker(t *testing.T) {
 	}
 }
 
+// A plugin reads the rules of 2.1's brokers, and CAs may be in a folder.
+func TestConfigWithPluginOnBroker(t *testing.T) {
+	plugin := aclPlugin(t)
+	if plugin == "" {
+		t.Skip("the broker has no acl-file plugin")
+	}
+	m := newMaterial(t)
+	if err := os.Mkdir(m.path("cas"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m.write(t, "cas/ca.pem", m.ca.certPEM())
+	hashDir(t, m.path("cas"))
+	conf := m.full(t)
+	conf.ACLPlugin = plugin
+	conf.Listeners = conf.Listeners[:1]
+	conf.AllowAnonymous = false
+	conf.Listeners[0].TLS.CAFile, conf.Listeners[0].TLS.CAPath = "", m.path("cas")
+	text := render(t, conf)
+	for _, f := range append(parse(t, text).Vet(version(t, installed(t))), parse(t, text).CheckFiles(mosquittoconf.Environment{Version: installed(t)})...) {
+		t.Errorf("got finding %v", f)
+	}
+	b := start(t, mosquittotest.Options{Conf: text + "listener 0 " + m.path("socket") + "\n", Global: "allow_anonymous true\n"})
+	if got, err := m.connack(fmt.Sprintf("127.0.0.1:%d", conf.Listeners[0].Port), m.client); err != nil || got != 0 {
+		t.Errorf("client with certificate: got CONNACK %d, %v", got, err)
+	}
+	if strings.Contains(b.Log(), "Error") {
+		t.Errorf("the log:\n%s", b.Log())
+	}
+}
+
 // With one TLS listener and nothing else, the broker opens nothing else.
 func TestConfigOpensOnlyItsListeners(t *testing.T) {
 	m := newMaterial(t)
@@ -240,6 +270,9 @@ func TestConfigRefuses(t *testing.T) {
 		{"two users", func(c *mosquittoconf.Config) { c.User = "a b" }, "User: \"a b\""},
 		{"unknown log", func(c *mosquittoconf.Config) { c.LogDests = []string{"stderr", "paper"} }, "LogDests[1]: unknown destination \"paper\""},
 		{"log without path", func(c *mosquittoconf.Config) { c.LogDests = []string{"file "} }, "LogDests[0]: it is empty"},
+		{"plugin without file", func(c *mosquittoconf.Config) { c.ACLPlugin = "/plugin.so" }, "ACLFile: it is empty"},
+		{"relative plugin", func(c *mosquittoconf.Config) { c.ACLFile, c.ACLPlugin = "/a", "plugin.so" }, "ACLPlugin: \"plugin.so\" is relative"},
+		{"relative folder of CAs", func(c *mosquittoconf.Config) { c.Listeners[0].TLS.CAPath = "cas" }, "Listeners[0].TLS.CAPath: \"cas\" is relative"},
 		{"anonymous TLS", func(c *mosquittoconf.Config) { c.AllowAnonymous = true }, "AllowAnonymous: no plain listener"},
 	}
 	for _, tt := range tests {

@@ -16,6 +16,9 @@
 //	}
 //	_, err := conf.WriteTo(w)
 //
+// A [Bridge] in it connects this broker to another one; a hub's certificate of a
+// public CA is kept fresh by a [Pair].
+//
 // [Parse] reads any configuration without losing a byte of it. [File.Vet] says
 // what a broker of some version makes of it: what it refuses, and what it
 // loads without doing what the configuration says. [File.CheckFiles] says the

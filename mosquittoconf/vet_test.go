@@ -483,6 +483,35 @@ func bridgeSends(text string) func(*testing.T, *material, *mosquittotest.Broker)
 	}
 }
 
+// handshake reports whether the bridge completes a TLS handshake with the
+// remote before patience ends.
+func (m *material) handshake(t *testing.T) bool {
+	done := make(chan bool)
+	go func() {
+		for {
+			conn, err := m.peer.Accept()
+			if err != nil {
+				done <- false
+				return
+			}
+			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			err = conn.(*tls.Conn).Handshake()
+			if err == nil {
+				// With TLS 1.3 the client may still refuse.
+				_, err = conn.Read(make([]byte, 1))
+			}
+			conn.Close()
+			if err == nil {
+				done <- true
+				return
+			}
+		}
+	}()
+	wait := time.AfterFunc(2*patience, func() { m.peer.Close() })
+	defer wait.Stop()
+	return <-done
+}
+
 func bridgeHasNoCertificate(t *testing.T, m *material, b *mosquittotest.Broker) error {
 	conn, err := m.peer.Accept()
 	if err != nil {
