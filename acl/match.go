@@ -132,3 +132,51 @@ func advance(part, topic string, end, plusHash bool) (rest string, all, ok bool)
 	}
 	return topic, false, true
 }
+
+// covers tells whether filter f matches every topic that filter g matches.
+// What stands for a name in a pattern is compared as text.
+func covers(f, g string) bool {
+	if f == g {
+		return true
+	}
+	if g == "" || f == "" || g[0] == '$' && f[0] != '$' {
+		return false
+	}
+	for {
+		fl, frest, fmore := strings.Cut(f, "/")
+		gl, grest, gmore := strings.Cut(g, "/")
+		switch {
+		case fl == "#":
+			return true
+		case gl == "#", fl != "+" && fl != gl:
+			return false
+		case !gmore:
+			return !fmore || frest == "#"
+		case !fmore:
+			return false
+		}
+		f, g = frest, grest
+	}
+}
+
+// overlap tells whether there can be a topic that both filters match.
+func overlap(f, g string) bool {
+	if f == "" || g == "" || (f[0] == '$') != (g[0] == '$') {
+		return false
+	}
+	for {
+		fl, frest, fmore := strings.Cut(f, "/")
+		gl, grest, gmore := strings.Cut(g, "/")
+		switch {
+		case fl == "#" || gl == "#":
+			return true
+		case fl != gl && fl != "+" && gl != "+":
+			return false
+		case !fmore:
+			return !gmore || grest == "#"
+		case !gmore:
+			return frest == "#"
+		}
+		f, g = frest, grest
+	}
+}

@@ -3,6 +3,7 @@ package acl
 import (
 	"encoding/binary"
 	"hash/maphash"
+	"iter"
 	"math/bits"
 	"slices"
 )
@@ -115,17 +116,37 @@ func (t *stanzas) find(name string) rules {
 			return ""
 		}
 		if uint16At(cell) == uint16(hash) {
-			stanza := cell[cellHead:]
-			if n == largeCell {
-				stanza = t.large[uint32At(stanza):uint32At(stanza[4:])]
-			} else {
-				stanza = stanza[:n]
-			}
+			stanza := t.stanza(cell, n)
 			if end := stanzaHead + int(uint16At(stanza)); stanza[stanzaHead:end] == name {
 				return rules(stanza[end:])
 			}
 		}
 		at = t.after(at)
+	}
+}
+
+// stanza returns what a cell holds, or refers to.
+func (t *stanzas) stanza(cell string, n int) string {
+	if n == largeCell {
+		return t.large[uint32At(cell[cellHead:]):uint32At(cell[cellHead+4:])]
+	}
+	return cell[cellHead : cellHead+n]
+}
+
+// all yields the stanzas in no order.
+func (t *stanzas) all() iter.Seq2[string, rules] {
+	return func(yield func(string, rules) bool) {
+		for at := range t.count {
+			cell := t.cells[at*t.size : (at+1)*t.size]
+			n := int(uint16At(cell[2:]))
+			if n == 0 {
+				continue
+			}
+			stanza := t.stanza(cell, n)
+			if end := stanzaHead + int(uint16At(stanza)); !yield(stanza[stanzaHead:end], rules(stanza[end:])) {
+				return
+			}
+		}
 	}
 }
 

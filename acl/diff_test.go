@@ -1,0 +1,72 @@
+package acl_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/dojot/mqtt-manager-go/acl"
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestDiff(t *testing.T) {
+	for _, tc := range []struct {
+		name, old, new string
+		want           []string // who, then what with + or -
+	}{
+		{"nothing", "user u\ntopic read a\n", "# moved\n\nuser u\ntopic read a\n", nil},
+		{"a user more", "", "user u\ntopic read a\ntopic write b\n", []string{"u +read a +write b"}},
+		{"a user less", "user u\ntopic read a\n", "user v\n", []string{"u -read a"}},
+		{"a direction less", "user u\ntopic a\n", "user u\ntopic read a\n", []string{"u -write a"}},
+		{"both directions in one", "user u\n", "user u\ntopic read a\ntopic write a\n", []string{"u +readwrite a"}},
+		{"a rule that another covers", "user u\ntopic read a/#\n", "user u\ntopic read a/#\ntopic read a/b\n", nil},
+		{"a wider rule", "user u\ntopic read a/b\n", "user u\ntopic read a/+\n", []string{"u +read a/+"}},
+		{"a denial", "user u\ntopic read a/#\n", "user u\ntopic read a/#\ntopic deny a/b\n", []string{"u -read a/b"}},
+		{"a denial lifted", "user u\ntopic deny a/#\ntopic read a/b\n", "user u\ntopic read a/b\n", []string{"u +read a/b"}},
+		{"a denial of nothing", "user u\ntopic read a\n", "user u\ntopic read a\ntopic deny b\n", nil},
+		{"anonymous", "topic read a\n", "topic read b\n", []string{" +read b -read a"}},
+		{"users in order", "", "user b\ntopic read x\nuser a\ntopic read x\n", []string{"a +read x", "b +read x"}},
+		{"everybody", "pattern read %u/a\n", "pattern write %u/a\n", []string{"* +write %u/a -read %u/a"}},
+		{"a rule becomes a pattern", "user u\ntopic write t/u/a\n", "pattern write t/%u/a\n", []string{"* +write t/%u/a"}},
+		{"a pattern becomes a rule", "pattern write t/%u/a\n", "user u\ntopic write t/u/a\n", []string{"* -write t/%u/a"}},
+		{"a denial of what a pattern grants", "pattern write t/%u/a\n", "pattern write t/%u/a\nuser u\ntopic deny #\n", []string{"u -write t/u/a"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			old, new := parse(t, tc.old).Compile(acl.Version{}), parse(t, tc.new).Compile(acl.Version{})
+			if diff := cmp.Diff(tc.want, differences(acl.Diff(old, new))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func differences(list []acl.Difference) (out []string) {
+	for _, d := range list {
+		who := d.User
+		if d.Everybody {
+			who = "*"
+		}
+		for _, r := range d.Gained {
+			who += fmt.Sprint(" +", r)
+		}
+		for _, r := range d.Lost {
+			who += fmt.Sprint(" -", r)
+		}
+		out = append(out, who)
+	}
+	return out
+}
+
+// Diff of one file under two versions is what an upgrade changes.
+func TestDiffOfVersions(t *testing.T) {
+	f := parse(t, "pattern write d/%u/a\nuser t/u\ntopic read x\nuser v\ntopic read x\n")
+	old, new := f.Compile(version(t, "2.0.11")), f.Compile(version(t, "2.1.2"))
+	if got := differences(acl.Diff(old, old)); got != nil {
+		t.Errorf("got %q, want nothing", got)
+	}
+	if got := acl.Diff(old, f.Compile(version(t, "1.6.15"))); got != nil {
+		t.Errorf("got %v, want nothing", got)
+	}
+	if diff := cmp.Diff([]string{"t/u -write d/t/u/a"}, differences(acl.Diff(old, new))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
