@@ -69,7 +69,7 @@ func TestCrash(t *testing.T) {
 	write(t, filepath.Join(dir, "root.crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: ca.cert.Raw})))
 	id := crashIdentity(dir)
 	ensure(t, id, ca)
-	rounds := 25
+	rounds := 12
 	if testing.Short() {
 		rounds = 5
 	}

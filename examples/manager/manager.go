@@ -439,45 +439,37 @@ func cause(ctx context.Context, err error) error {
 	return nil
 }
 
-// renewEvery is how often the broker's certificate is looked at; it is renewed
-// when a third of its lifetime is left, which is months for most CAs.
-const renewEvery = time.Hour
-
-// renew keeps the broker's certificate from expiring.
+// renew keeps the broker's certificate from expiring, and has the broker read
+// a new one.
 func (m *manager) renew(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(renewEvery):
-		}
-		if err := m.renewOnce(ctx); err != nil {
-			m.log.Error("the broker's certificate was not renewed", "cause", err, "next try in", renewEvery)
-		}
-	}
-}
-
-func (m *manager) renewOnce(ctx context.Context) error {
-	chain, err := m.ca.Chain(ctx, m.caName)
-	if err != nil {
-		return err
-	}
-	if !slices.EqualFunc(chain, m.chain, (*x509.Certificate).Equal) {
-		// Its clients have certificates of the old one. Whether they are all
-		// to be refused from now on is for an operator to say.
-		return errors.New("the CA has another certificate now; restart the manager to follow it")
-	}
 	identity := *m.identity
 	identity.Report = nil
-	steps, err := identity.Ensure(ctx, m.issuer())
-	if err != nil {
-		return err
+	renewer := &provision.Renewer{
+		Identity: &identity,
+		CA:       &followedCA{Issuer: m.issuer(), chain: m.chain, log: m.log},
+		Changed:  m.reloader.Reload,
+		Logger:   m.log.With("of", "the broker"),
 	}
-	if slices.ContainsFunc(steps, func(s provision.Step) bool { return s.Action == provision.Made }) {
-		m.log.Info("the broker's certificate was renewed")
-		return m.reloader.Reload(ctx)
+	return renewer.Run(ctx)
+}
+
+// followedCA is the CA that the manager began with. One that was built anew
+// under its name is not followed: the broker's clients have certificates of
+// the old one, and whether they are all to be refused from now on is for an
+// operator to say.
+type followedCA struct {
+	*ejbca.Issuer
+	chain []*x509.Certificate
+	log   *slog.Logger
+}
+
+func (ca *followedCA) Chain(ctx context.Context) ([]*x509.Certificate, error) {
+	chain, err := ca.Issuer.Chain(ctx)
+	if err == nil && !slices.EqualFunc(chain, ca.chain, (*x509.Certificate).Equal) {
+		err = errors.New("the CA has another certificate now; restart the manager to follow it")
+		ca.log.Error("the broker's certificate will not be renewed", "cause", err)
 	}
-	return nil
+	return chain, err
 }
 
 // retry repeats do, with growing pauses and a line in the log for each, until

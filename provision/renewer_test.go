@@ -1,0 +1,126 @@
+package provision_test
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// In a year, a certificate of thirty days is renewed in time, each time, and
+// its user told each time.
+func TestRenewerRun(t *testing.T) {
+	id := newP256(t)
+	id.Files.CRL = ""
+	synctest.Test(t, func(t *testing.T) {
+		ca := newTestCA(t, "ca")
+		ca.cert = ca.issue(t, caTemplate("ca"), func(c *x509.Certificate) { ca.cert, c.NotAfter = nil, time.Now().AddDate(10, 0, 0) }, ca.key.Public())
+		told := 0
+		r := &provision.Renewer{Identity: id, CA: chainAndSign{ca}, Changed: func(context.Context) error { told++; return nil }}
+		ctx, cancel := context.WithTimeout(t.Context(), 365*24*time.Hour)
+		defer cancel()
+		checked := make(chan struct{})
+		go func() {
+			defer close(checked)
+			for ctx.Err() == nil {
+				select {
+				case <-time.After(24 * time.Hour):
+				case <-ctx.Done():
+					return
+				}
+				leaf, err := id.Files.Leaf()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if left := time.Until(leaf.NotAfter); left < 9*24*time.Hour {
+					t.Errorf("a certificate is in service that ends in %s", left)
+				}
+			}
+		}()
+		if err := r.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		<-checked
+		if ca.signed < 17 || ca.signed > 22 || told != ca.signed {
+			t.Errorf("%d certificates in a year, told %d times; want about 18 or 19 each", ca.signed, told)
+		}
+	})
+}
+
+// chainAndSign hides that a CA has lists.
+type chainAndSign struct{ provision.CA }
+
+// A hook that fails is tried again, with pauses, and by the next process.
+func TestRenewerRemembersTheHook(t *testing.T) {
+	id := newP256(t)
+	synctest.Test(t, func(t *testing.T) {
+		ca := newTestCA(t, "ca")
+		down := errors.New("the broker is down")
+		var calls []time.Time
+		r := &provision.Renewer{Identity: id, CA: chainAndSign{ca}, Changed: func(context.Context) error {
+			calls = append(calls, time.Now())
+			if len(calls) < 4 {
+				return down
+			}
+			return nil
+		}}
+		var hook *provision.HookError
+		if _, err := r.Once(t.Context()); !errors.Is(err, down) || !errors.As(err, &hook) {
+			t.Fatalf("got %v, want a HookError", err)
+		}
+		// Another process.
+		r = &provision.Renewer{Identity: id, CA: r.CA, Changed: r.Changed}
+		if !r.Pending() {
+			t.Error("the failure is forgotten")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Hour)
+		defer cancel()
+		if err := r.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+		if len(calls) != 4 || calls[2].Sub(calls[1]) != time.Minute || calls[3].Sub(calls[2]) != 2*time.Minute {
+			t.Errorf("called at %v", calls)
+		}
+		if r.Pending() {
+			t.Error("still outstanding")
+		}
+	})
+}
+
+// What changed just before a crash is told by the next process.
+func TestRenewerTellsAfterACrash(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	id := newP256(t)
+	crash := errors.New("crash")
+	calls := 0
+	r := &provision.Renewer{Identity: id, CA: chainAndSign{ca}, Changed: func(context.Context) error { calls++; return nil }}
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("no crash")
+			}
+		}()
+		id.Report = func(s provision.Step) {
+			if s.Path == id.Files.Cert {
+				panic(crash)
+			}
+		}
+		r.Once(t.Context())
+	}()
+	id.Report = nil
+	if _, err := r.Once(t.Context()); err != nil || calls != 1 {
+		t.Errorf("got %v, told %d times, want once", err, calls)
+	}
+	if _, err := r.Once(t.Context()); err != nil || calls != 1 {
+		t.Errorf("got %v, told %d times although nothing changed", err, calls)
+	}
+	if _, err := os.Stat(id.Files.Cert + ".pending"); err == nil {
+		t.Error("the marker is still there")
+	}
+}
