@@ -3,12 +3,15 @@ package dojotkafka
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
@@ -24,33 +27,6 @@ const (
 
 	// DefaultTopicRefresh is how often new topics are looked for.
 	DefaultTopicRefresh = 5 * time.Second
-)
-
-const (
-	minTopicRefresh = 10 * time.Millisecond
-	maxTopicRefresh = time.Hour
-
-	// A batch often costs its handler a reload of the broker, which takes
-	// seconds on a large one, whatever the size of the batch: have many
-	// events ready. 16 MiB are some 7000 of them.
-	maxBatch          = 10_000
-	maxPartitionBytes = 16 << 20
-
-	// A member that crashed keeps its partitions for sessionTimeout, during
-	// which its successor gets nothing. Heartbeats don't wait for handlers.
-	sessionTimeout    = 10 * time.Second
-	heartbeatInterval = 2 * time.Second
-
-	// Another member that joins waits for a handler that runs, which is the
-	// time that a handler has got before its batch is given to another.
-	rebalanceTimeout = 2 * time.Minute
-
-	// How long a commit may take, and leaving the group at the end of Run.
-	finishTimeout = 5 * time.Second
-
-	// How long a broker that accepts connections may be silent before it
-	// counts as not reachable.
-	pingTimeout = 10 * time.Second
 )
 
 // Consumer is a member of a consumer group. Its fields are not to be changed
@@ -81,9 +57,46 @@ type Consumer struct {
 	// logged.
 	SetAside func(ctx context.Context, r Record, reason error)
 
+	// DeadLetterTopic, if not empty, is a topic to which the records that are
+	// given up are written, before SetAside is called: key, value and headers
+	// as they were, and the headers named by the Header constants. It is for
+	// the same eyes as the topics consumed, must exist unless Kafka creates
+	// topics by itself, and is never consumed.
+	DeadLetterTopic string
+
+	// MaxAttempts is how often a batch is tried at most. When that wasn't
+	// enough, the handler gets parts of the batch, ever smaller, to find the
+	// records that it fails for, and those are given up with its error.
+	// Likewise a record that can't be written to DeadLetterTopic that often
+	// is only logged and given to SetAside. Zero means that both are tried
+	// until they succeed: nothing is skipped while, say, a disk is full, and
+	// nothing else is handled.
+	MaxAttempts int
+
+	// Resolve, if not nil, names the topics to consume, and the tenant
+	// of each, "" for none in particular, instead of Topics. It is asked at
+	// the start and every TopicRefresh, and may add to what it said before.
+	// What it returns beside an error is used, too. Package dojothttp asks
+	// dojot's data-broker.
+	Resolve func(ctx context.Context) (tenants map[string]string, err error)
+
+	// Replay has Run begin each partition at the oldest record that Kafka
+	// still has, whatever the group has committed.
+	Replay bool
+
+	// ServerSideGroup lets Kafka's coordinator assign partitions (KIP-848),
+	// which takes Kafka 4.0, better 4.3. With an older one, or if false, the
+	// group's members do.
+	ServerSideGroup bool
+
+	TLS  *tls.Config // nil: connections are not encrypted
+	SASL *SASL       // nil: connections are not authenticated
+
 	Logger *slog.Logger // nil: silent
 
 	progress progress
+	starts   starts
+	resolved resolved
 }
 
 // Run consumes until ctx ends and returns ctx's error then, having committed
@@ -108,12 +121,23 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, bat
 	if err := c.awaitBroker(ctx, cl); err != nil {
 		return err
 	}
+	if c.Resolve != nil {
+		following, stop := context.WithCancel(ctx)
+		var ended sync.WaitGroup
+		ended.Go(func() { c.followTopics(following, cl) })
+		defer ended.Wait()
+		defer stop()
+	}
 	for {
-		polled, err := c.poll(ctx, cl)
+		polled, recreated, err := c.poll(ctx, cl)
 		if err == nil && len(polled) > 0 {
 			err = c.process(ctx, cl, polled, handle)
 		}
 		cl.AllowRebalance()
+		if len(recreated) > 0 {
+			cl.PurgeTopicsFromClient(recreated...) // a look at all topics finds them again
+			cl.AddConsumeTopics(recreated...)      // where there is no such look
+		}
 		if err == nil && len(polled) == 0 {
 			err = c.awaitBroker(ctx, cl)
 		}
@@ -123,63 +147,7 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, bat
 	}
 }
 
-// open returns a client and what closes it.
-func (c *Consumer) open(ctx context.Context) (*kgo.Client, func(), error) {
-	if len(c.Brokers) == 0 {
-		return nil, nil, errors.New("no brokers (want host:port of at least one)")
-	}
-	topics := c.Topics
-	if topics == nil {
-		topics = []string{DefaultTopics}
-	}
-	refresh := c.topicRefresh()
-	if refresh < minTopicRefresh || refresh > maxTopicRefresh {
-		return nil, nil, fmt.Errorf("TopicRefresh is %v (want %v to %v, or zero)", refresh, minTopicRefresh, maxTopicRefresh)
-	}
-
-	// The client outlives ctx by as much as it takes to commit and leave.
-	clientCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	cl, err := kgo.NewClient(
-		kgo.WithContext(clientCtx),
-		kgo.SeedBrokers(c.Brokers...),
-		kgo.DisableClientMetrics(),
-		kgo.ConsumerGroup(cmp.Or(c.Group, DefaultGroup)),
-		kgo.ConsumeRegex(),
-		kgo.ConsumeTopics(topics...),
-		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-		kgo.MetadataMaxAge(refresh),
-		kgo.MetadataMinAge(min(refresh, time.Second)),
-		kgo.FetchMaxPartitionBytes(maxPartitionBytes),
-		// A new topic waits for the fetch that is under way to end.
-		kgo.FetchMaxWait(min(refresh, 500*time.Millisecond)),
-		kgo.SessionTimeout(sessionTimeout),
-		kgo.HeartbeatInterval(heartbeatInterval),
-		kgo.RebalanceTimeout(rebalanceTimeout),
-
-		// Only what process has marked is ever committed: by process
-		// itself, later if that failed, and when partitions move on. They
-		// can't while a batch is in work.
-		kgo.AutoCommitMarks(),
-		kgo.BlockRebalanceOnPoll(),
-		kgo.OnPartitionsRevoked(func(ctx context.Context, cl *kgo.Client, gone map[string][]int32) {
-			c.commit(ctx, cl)
-			c.progress.forget(gone)
-		}),
-		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, gone map[string][]int32) {
-			c.progress.forget(gone)
-		}),
-	)
-	if err != nil {
-		cancel()
-		return nil, nil, err
-	}
-	return cl, func() {
-		stop := time.AfterFunc(finishTimeout, cancel)
-		cl.CloseAllowingRebalance()
-		stop.Stop()
-		cancel()
-	}, nil
-}
+func (c *Consumer) group() string { return cmp.Or(c.Group, DefaultGroup) }
 
 func (c *Consumer) topicRefresh() time.Duration { return cmp.Or(c.TopicRefresh, DefaultTopicRefresh) }
 
@@ -213,16 +181,21 @@ func (c *Consumer) awaitBroker(ctx context.Context, cl *kgo.Client) error {
 	}
 }
 
-// poll returns what has been fetched, or nothing after a while.
-func (c *Consumer) poll(ctx context.Context, cl *kgo.Client) ([]*kgo.Record, error) {
+// poll returns what has been fetched, or nothing after a while, and the topics
+// that turned out to be others of the same name.
+func (c *Consumer) poll(ctx context.Context, cl *kgo.Client) (polled []*kgo.Record, recreated []string, err error) {
 	pollCtx, cancel := context.WithTimeout(ctx, c.topicRefresh())
 	defer cancel()
 	fetches := cl.PollRecords(pollCtx, maxBatch)
 	if ctx.Err() != nil {
-		return nil, ctx.Err()
+		return nil, nil, ctx.Err()
 	}
 	logged := make(map[string]bool) // one trouble may be reported by each partition
 	fetches.EachError(func(topic string, partition int32, err error) {
+		if errors.Is(err, kerr.UnknownTopicID) && !slices.Contains(recreated, topic) {
+			c.starts.again(topic)
+			recreated = append(recreated, topic)
+		}
 		if text := err.Error(); pollCtx.Err() == nil && !logged[text] {
 			logged[text] = true
 			c.log().Warn("kafka: consuming", "topic", topic, "partition", partition, "err", err)
@@ -233,98 +206,5 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client) ([]*kgo.Record, err
 			c.progress.polled(p.Records, p.HighWatermark)
 		}
 	})
-	return fetches.Records(), nil
-}
-
-// process has polled records dealt with and commits their offsets. It returns
-// an error only if ctx has ended before.
-func (c *Consumer) process(ctx context.Context, cl *kgo.Client, polled []*kgo.Record, handle func(context.Context, []Record) error) error {
-	records := make([]Record, len(polled))
-	batch := make([]Record, 0, len(polled))
-	givenUp := make(map[Position]error)
-	for i, p := range polled {
-		r := &records[i]
-		*r = Record{
-			Position:  Position{Topic: p.Topic, Partition: p.Partition, Offset: p.Offset},
-			Timestamp: p.Timestamp,
-			Value:     p.Value,
-		}
-		if err := r.open(); err != nil {
-			givenUp[r.Position] = err
-			continue
-		}
-		batch = append(batch, *r)
-	}
-	if len(batch) > 0 {
-		if err := c.apply(ctx, batch, handle, givenUp); err != nil {
-			return err
-		}
-	}
-
-	for _, r := range records {
-		if reason, ok := givenUp[r.Position]; ok {
-			c.setAside(ctx, r, reason)
-		}
-	}
-	c.progress.done(polled, len(givenUp))
-	cl.MarkCommitRecords(polled...)
-	c.commit(ctx, cl)
-	return nil
-}
-
-// apply calls handle until it succeeds but for single records, which are
-// added to givenUp.
-func (c *Consumer) apply(ctx context.Context, batch []Record, handle func(context.Context, []Record) error, givenUp map[Position]error) error {
-	for n := 0; ; n++ {
-		err := handle(ctx, slices.Clone(batch))
-		if err == nil {
-			return nil
-		}
-		if failed, ok := recordErrors(err); ok && within(batch, failed) {
-			for _, f := range failed {
-				givenUp[f.Position] = f.Err
-			}
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		d := backoff(n)
-		c.log().Warn(fmt.Sprintf("%d device events not applied, next try in %v", len(batch), d.Round(time.Millisecond)),
-			"first", batch[0].Position, "err", err)
-		if err := wait(ctx, d); err != nil {
-			return err
-		}
-	}
-}
-
-// within reports whether all failures are of records of the batch.
-func within(batch []Record, failed []*RecordError) bool {
-	positions := make(map[Position]struct{}, len(batch))
-	for _, r := range batch {
-		positions[r.Position] = struct{}{}
-	}
-	for _, f := range failed {
-		if _, ok := positions[f.Position]; !ok {
-			return false
-		}
-	}
-	return true
-}
-
-func (c *Consumer) setAside(ctx context.Context, r Record, reason error) {
-	if c.SetAside != nil {
-		c.SetAside(context.WithoutCancel(ctx), r, reason)
-		return
-	}
-	c.log().Warn("device event set aside", "record", r.Position, "reason", reason)
-}
-
-// commit commits what has been marked, even if ctx has ended meanwhile.
-func (c *Consumer) commit(ctx context.Context, cl *kgo.Client) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
-	defer cancel()
-	if err := cl.CommitMarkedOffsets(ctx); err != nil {
-		c.log().Warn("kafka: offsets not committed, events may be delivered again", "err", err)
-	}
+	return fetches.Records(), recreated, nil
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -67,7 +68,12 @@ func TestStatsAndLag(t *testing.T) {
 	if n := <-entered; n != 2 {
 		t.Fatalf("first batch has %d records, want 2", n)
 	}
-	if diff := cmp.Diff(dojotkafka.Stats{Consumed: 3, Lag: 3}, r.consumer.Stats()); diff != "" {
+	got := r.consumer.Stats()
+	if age := got.Age(time.Now()); age <= 0 || age > patience || got.Age(got.Oldest.Add(-time.Hour)) != 0 {
+		t.Errorf("age of the oldest event = %v, want a little", age)
+	}
+	got.Oldest = time.Time{}
+	if diff := cmp.Diff(dojotkafka.Stats{Consumed: 3, Lag: 3}, got); diff != "" {
 		t.Errorf("while the handler runs (-want +got):\n%s", diff)
 	}
 	if got := f.committed(f.topic, 0); got != -1 {
@@ -75,6 +81,9 @@ func TestStatsAndLag(t *testing.T) {
 	}
 	close(release)
 	want := dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1}
+	if got.Age(time.Now()) != 0 {
+		t.Error("age isn't zero without an oldest event")
+	}
 	eventually(t, "batch counted", func() bool { return r.consumer.Stats() == want })
 	eventually(t, "batch committed", func() bool { return f.committed(f.topic, 0) == 3 })
 }
@@ -334,7 +343,7 @@ func TestHandlerRetried(t *testing.T) {
 			wantIDs(t, in.take(6), "a1", "a2", "a1", "a2", "a1", "a2")
 			r.stop()
 			in.empty()
-			if want := (dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1}); c.Stats() != want {
+			if want := (dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1, Retried: 2}); c.Stats() != want {
 				t.Errorf("stats = %+v, want %+v", c.Stats(), want)
 			}
 			if n := strings.Count(log.String(), "2 device events not applied, next try in "); n != 2 {
@@ -450,6 +459,10 @@ func TestRunRefuses(t *testing.T) {
 		{"no brokers", &dojotkafka.Consumer{}, "no brokers"},
 		{"bad expression", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"("}}, `invalid regular expression "("`},
 		{"bad address", &dojotkafka.Consumer{Brokers: []string{"kafka:nine"}}, "nine"},
+		{"topics twice", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"x"}, Resolve: func(context.Context) (map[string]string, error) { return nil, nil }}, "both Topics and Resolve"},
+		{"negative attempts", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, MaxAttempts: -1}, "MaxAttempts"},
+		{"unknown mechanism", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, SASL: &dojotkafka.SASL{Mechanism: "GSSAPI", User: "u", Password: "p"}}, `unknown SASL mechanism "GSSAPI"`},
+		{"no user", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, SASL: &dojotkafka.SASL{Mechanism: "PLAIN"}}, "no user"},
 		{"negative refresh", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, TopicRefresh: -1}, "TopicRefresh"},
 	}
 	for _, tt := range tests {

@@ -15,17 +15,26 @@
 // queue. A group that has no offsets yet starts at the oldest event that Kafka
 // still has.
 //
+// Topics are found by name, by pattern, which brings those of tenants as they
+// come, or by asking ([Consumer.Resolve]).
+//
 // # What can go wrong
 //
 // A record that isn't a device event, or whose tenant contradicts its topic's,
-// is set aside: counted, reported, and passed. So is one that the handler
-// gives up with a [RecordError]. Any other error of the handler means that
-// nothing of the batch counts as done, and it gets the same batch again,
-// after a while. A Kafka that can't be reached, at the start or later, is
-// waited for.
+// is set aside: counted, reported, written to a dead-letter topic if there is
+// one, and passed. So is one that the handler gives up with a [RecordError].
+// Any other error of the handler means that nothing of the batch counts as
+// done, and it gets the same batch again, after a while, until it succeeds or
+// [Consumer.MaxAttempts] is reached. A Kafka that can't be reached, at the
+// start or later, is waited for.
+//
+// A group whose offsets Kafka no longer has goes on at the oldest record, and a
+// topic that was deleted and made again is consumed from its start. Before
+// partitions move to another member, the batch in work is finished and
+// committed, if that takes less than two minutes.
 //
 // # What this package does not do
 //
-// It doesn't log or keep what events say: a device's key may be among it. It
-// speaks to Kafka without TLS and SASL.
+// It doesn't log or keep what events say, except in the dead-letter topic: a
+// device's key may be among it.
 package dojotkafka

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/dojot/mqtt-manager-go/dojotevents"
@@ -39,7 +41,7 @@ type fixture struct {
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	brokers := strings.FieldsFunc(os.Getenv("KAFKA_BROKERS"), func(r rune) bool { return r == ',' })
+	brokers := realBrokers()
 	if len(brokers) == 0 {
 		kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{})
 		if err != nil {
@@ -51,6 +53,23 @@ func newFixture(t *testing.T) *fixture {
 	f := fixtureAt(t, brokers)
 	f.createTopic(f.topic, 1)
 	return f
+}
+
+func realBrokers() []string {
+	return strings.FieldsFunc(os.Getenv("KAFKA_BROKERS"), func(r rune) bool { return r == ',' })
+}
+
+// newFake returns a fixture on a cluster that can be told to fail.
+func newFake(t *testing.T, opts ...kfake.Opt) (*fixture, *kfake.Cluster) {
+	t.Helper()
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	f := fixtureAt(t, cluster.ListenAddrs())
+	f.createTopic(f.topic, 1)
+	return f, cluster
 }
 
 func fixtureAt(t *testing.T, brokers []string) *fixture {
@@ -125,6 +144,9 @@ func (f *fixture) publishIDs(ids ...string) {
 func (f *fixture) committed(topic string, partition int32) int64 {
 	f.t.Helper()
 	offsets, err := f.admin.FetchOffsets(f.context(), f.group)
+	if errors.Is(err, kerr.GroupIDNotFound) {
+		return -1
+	}
 	if err != nil {
 		f.t.Fatal(err)
 	}

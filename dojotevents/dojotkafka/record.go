@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 )
 
@@ -66,14 +68,23 @@ func recordErrors(err error) (errs []*RecordError, ok bool) {
 // the one whose topic it is in.
 var ErrTenant = errors.New("meta.service is not the tenant of the topic")
 
-// open decodes a record's value.
-func (r *Record) open() error {
+func received(r *kgo.Record) Record {
+	return Record{
+		Position:  Position{Topic: r.Topic, Partition: r.Partition, Offset: r.Offset},
+		Timestamp: r.Timestamp,
+		Value:     r.Value,
+	}
+}
+
+// open decodes a record's value, which must not be another tenant's event, if
+// the topic is that of a tenant.
+func (r *Record) open(tenant string) error {
 	e, err := dojotevents.Decode(r.Value)
 	if err != nil {
 		return err
 	}
 	r.Event = e
-	if tenant, ok := dojotevents.TopicTenant(r.Topic); ok && e.Tenant != "" && e.Tenant != tenant {
+	if tenant != "" && e.Tenant != "" && e.Tenant != tenant {
 		return ErrTenant
 	}
 	return nil

@@ -2,6 +2,7 @@ package dojotkafka
 
 import (
 	"sync"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 )
@@ -16,9 +17,25 @@ type Stats struct {
 	Applied  int64 `json:"applied"`   // done, says the handler
 	SetAside int64 `json:"set_aside"` // given up
 
+	// Retried counts attempts at whole batches that failed.
+	Retried int64 `json:"retried"`
+
 	// Lag is how many records of the partitions that this member has were
 	// not yet done when Kafka was last heard of.
 	Lag int64 `json:"lag"`
+
+	// Oldest is when the oldest record that has been received and is not yet
+	// done was produced; zero if there is none.
+	Oldest time.Time `json:"oldest_unapplied,omitzero"`
+}
+
+// Age returns how old the oldest record is that has been received and is not
+// yet done; 0 if there is none, or if its producer's clock is ahead.
+func (s Stats) Age(now time.Time) time.Duration {
+	if s.Oldest.IsZero() {
+		return 0
+	}
+	return max(0, now.Sub(s.Oldest))
 }
 
 // progress counts. The zero value is ready.
@@ -39,6 +56,11 @@ func (p *progress) polled(records []*kgo.Record, end int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counts.Consumed += int64(len(records))
+	for _, r := range records {
+		if p.counts.Oldest.IsZero() || r.Timestamp.Before(p.counts.Oldest) {
+			p.counts.Oldest = r.Timestamp
+		}
+	}
 	first := records[0]
 	if p.partitions == nil {
 		p.partitions = make(map[partition]*extent)
@@ -51,11 +73,18 @@ func (p *progress) done(records []*kgo.Record, givenUp int) {
 	defer p.mu.Unlock()
 	p.counts.Applied += int64(len(records) - givenUp)
 	p.counts.SetAside += int64(givenUp)
+	p.counts.Oldest = time.Time{} // there is one batch at a time
 	for _, r := range records {
 		if e := p.partitions[partition{r.Topic, r.Partition}]; e != nil {
 			e.next = r.Offset + 1
 		}
 	}
+}
+
+func (p *progress) retried() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts.Retried++
 }
 
 func (p *progress) forget(gone map[string][]int32) {
