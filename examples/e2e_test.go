@@ -589,6 +589,30 @@ func TestHostileEvents(t *testing.T) {
 	}
 }
 
+// Changes that wait share one write and one reload.
+func TestChangesShareReloads(t *testing.T) {
+	p := newPlatform(t)
+	const n = 200
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			if status, body := p.call("PUT", fmt.Sprintf("/v1/devices/admin/%04x", i), nil); status != 200 {
+				t.Errorf("PUT: %d %s", status, body)
+			}
+		})
+	}
+	wg.Wait()
+	_, body := p.call("GET", "/healthz", nil)
+	var health struct{ Users, Reloads int }
+	if err := json.Unmarshal([]byte(body), &health); err != nil {
+		t.Fatal(err)
+	}
+	if health.Users != n+1 || health.Reloads > n/4 {
+		t.Errorf("%d users after %d reloads, want %d after a few", health.Users, health.Reloads, n+1)
+	}
+	t.Logf("%d changes at once: %d reloads", n, health.Reloads)
+}
+
 func TestAPIRefusals(t *testing.T) {
 	p := newPlatform(t)
 	p.call("PUT", "/v1/devices/admin/24f6", nil)
