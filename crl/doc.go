@@ -13,19 +13,20 @@
 //	…
 //	changed, err := file.Install(list)        // verified and newer, or refused
 //
-// [Complete] says whether a crlfile serves every CA, and [Accepts] whether a
-// broker with it would let a certain client in, or why not.
-//
 // [Verify] accepts only what a broker accepts, and refuses more where a
 // broker is careless: a list without an end, a delta, which it may take for
-// the complete list, and entries that it passes over. [Refresher] keeps a
-// [File] fresh from a [Source]. [Index] answers for lists of a million entries
-// whether a serial is on them. [Sign] is the other side, for a CA, and [Lint]
-// says which rules of RFC 5280 a list breaks; [Merge] combines a delta with its
-// base, for the issuer to sign.
+// the complete list, and entries that it passes over. [Complete] says whether
+// a crlfile serves every CA, and [Accepts] whether a broker with it would let a
+// certain client in, or why not.
 //
-// Lists are *x509.RevocationList throughout. The package knows nothing of
-// HTTP and signals no broker: the source and what follows an installation
-// are the caller's. It does not read version 1 lists, and does not check the
-// certificate chain above a list's issuer: the caller says which CAs it trusts.
+// [Refresher] keeps a [File] fresh from any [Source], such as an [HTTPSource].
+// [Index] answers for lists of a million entries whether a serial is on them.
+//
+// [Sign] is the other side, for a CA. [Lint] says which rules of RFC 5280 a
+// list breaks; [Merge] combines a delta with its base, for the issuer to sign.
+//
+// Lists are *x509.RevocationList throughout. The package signals no broker:
+// what follows an installation is the caller's. It does not read version 1
+// lists, and [Verify] does not check the certificate chain above a list's
+// issuer: the caller says which CAs it trusts.
 package crl

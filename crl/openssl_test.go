@@ -2,6 +2,8 @@ package crl_test
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
 	"math/big"
 	"os"
 	"os/exec"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
+	"github.com/google/go-cmp/cmp"
 )
 
 func openssl(t *testing.T, dir string, args ...string) string {
@@ -91,5 +94,74 @@ authorityKeyIdentifier = keyid,issuer:always
 	}
 	if got := crl.EncodePEM(list); !bytes.Equal(got, data) {
 		t.Errorf("got\n%s\nwant\n%s", got, data)
+	}
+}
+
+// TestOpenSSLAgrees: OpenSSL reads every list that Parse reads. Where Parse
+// is stricter, malformedLists says why.
+func TestOpenSSLAgrees(t *testing.T) {
+	read := func(form string, list []byte) error {
+		cmd := exec.CommandContext(t.Context(), "openssl", "crl", "-inform", form, "-noout")
+		cmd.Stdin = bytes.NewReader(list)
+		out, err := cmd.CombinedOutput()
+		if errors.Is(err, exec.ErrNotFound) {
+			t.Skip(err)
+		}
+		if err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	}
+	for _, pattern := range []string{"crl_*.pem", "lint/*.pem"} {
+		names, err := filepath.Glob(filepath.Join("testdata", pattern))
+		if err != nil || len(names) == 0 {
+			t.Fatal(pattern, names, err)
+		}
+		for _, name := range names {
+			data, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := read("PEM", data); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	}
+	for _, tc := range malformedLists(t) {
+		if err := read("DER", tc.der); (err != nil) != tc.openssl {
+			t.Errorf("%s: got %v, want an error: %v", tc.name, err, tc.openssl)
+		}
+	}
+}
+
+// An entry that OpenSSL reads otherwise than we do could let a revoked client
+// in.
+func TestOpenSSLReadsEntriesAlike(t *testing.T) {
+	list := parse(t, midCA().forge(t0, func(l *tbsCertList) { l.Revoked = oddEntries() }))
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "ca.crl"), crl.EncodePEM(list))
+	out := openssl(t, dir, "crl", "-in", "ca.crl", "-noout", "-text")
+	var got []string
+	for line := range strings.Lines(out) {
+		if serial, ok := strings.CutPrefix(strings.TrimSpace(line), "Serial Number: "); ok && !strings.HasSuffix(serial, `\`) { // one on several lines
+			got = append(got, serial)
+		}
+	}
+	var want []string
+	for e := range newIndex(t, list.Raw).All() {
+		if e.Serial.BitLen() > 1000 {
+			continue
+		}
+		serial := fmt.Sprintf("%X", new(big.Int).Abs(e.Serial))
+		if len(serial)%2 == 1 {
+			serial = "0" + serial
+		}
+		if e.Serial.Sign() < 0 {
+			serial = "-" + serial
+		}
+		want = append(want, serial)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("serials (-index +openssl):\n%s", diff)
 	}
 }

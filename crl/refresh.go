@@ -11,13 +11,6 @@ import (
 	"time"
 )
 
-// Source gives the newest list of one CA, parsed and not verified. Where the
-// CA issues lists only when asked, the Source asks: what it returns should
-// not be about to expire.
-type Source interface {
-	CRL(ctx context.Context) (*x509.RevocationList, error)
-}
-
 const (
 	defaultEvery = 15 * time.Minute
 	minRetry     = time.Second
@@ -29,6 +22,14 @@ const (
 type Refresher struct {
 	Source Source // required
 	File   *File  // required
+
+	// Fallbacks are asked in this order when Source fails, or has a list that
+	// the File refuses or that is soon to expire, until one has a better one.
+	Fallbacks []Source
+
+	// MaxSize is how large a list may be that is installed, in bytes of DER.
+	// Zero or less is DefaultMaxSize.
+	MaxSize int
 
 	// Every is how often the Source is asked, and so how late a revocation
 	// may reach the broker. Zero or less is 15 minutes. The Source is asked
@@ -43,6 +44,10 @@ type Refresher struct {
 	// Nil does nothing.
 	Installed func(context.Context, *x509.RevocationList) error
 
+	// Notify is told of all that happens, in Run and Refresh alike, before
+	// they go on. Nil does nothing.
+	Notify func(context.Context, Event)
+
 	Logger *slog.Logger     // nil: silent
 	Now    func() time.Time // nil: time.Now
 
@@ -52,25 +57,70 @@ type Refresher struct {
 	owed *x509.RevocationList // Installed has not succeeded for it
 }
 
-// Refresh asks the Source now, installs its list if it is newer, and reports
-// whether it did so. If Installed fails the list is in place all the same:
+// EventKind says what an [Event] is about.
+type EventKind int
+
+const (
+	// EventInstalled: a list was installed, and Installed, if there is one,
+	// has returned nil.
+	EventInstalled EventKind = iota
+
+	// EventFailed: a source failed or had a list that was refused, or
+	// Installed returned an error.
+	EventFailed
+
+	// EventExpiring: less than a third of its lifetime is left of the list in
+	// the file, and no source has a newer one.
+	EventExpiring
+
+	// EventExpired: that list has expired, and the broker refuses every client
+	// of its issuer.
+	EventExpired
+)
+
+// String returns "installed", "failed", "expiring" or "expired".
+func (k EventKind) String() string {
+	names := [...]string{"installed", "failed", "expiring", "expired"}
+	if k < 0 || int(k) >= len(names) {
+		return fmt.Sprintf("EventKind(%d)", int(k))
+	}
+	return names[k]
+}
+
+// Event is something that happened to the list of a [Refresher].
+type Event struct {
+	Kind EventKind
+	List *x509.RevocationList // what is in the file; nil with EventFailed
+	Err  error                // with EventFailed
+}
+
+// Refresh asks the Source now, or the Fallbacks, installs the list if it is
+// newer, and reports whether it did so. If Installed fails the list is in place all the same:
 // changed is true and err tells of the failure.
 //
 // Rounds never overlap: Refresh waits for one that runs, in Run or in another
 // call, until ctx ends.
 func (r *Refresher) Refresh(ctx context.Context) (changed bool, err error) {
-	changed, _, err = r.round(ctx)
-	return changed, err
+	o := r.round(ctx)
+	return o.changed, o.err
+}
+
+// outcome is what came of a round.
+type outcome struct {
+	changed bool
+	err     error
+	events  []Event
+	left    time.Duration // until the list in the file should be renewed
 }
 
 // Run refreshes at once, and then as the fields say, until ctx ends, and
 // returns ctx.Err(). Intervals are up to a tenth shorter at random, so that
 // many brokers do not ask a CA at the same instant. After an error, and while
-// the Source has only a list with less than a third of its lifetime left, it
-// tries again after 1, 2, 4, … seconds, but at most 5 minutes or Every.
+// no source has more than a list with less than a third of its lifetime left,
+// it tries again after 1, 2, 4, … seconds, but at most 5 minutes or Every. A
+// fallback's success is a success.
 //
-// Errors go to the Logger, with a warning if the list in the file is about to
-// expire.
+// What went wrong goes to the Logger, too.
 func (r *Refresher) Run(ctx context.Context) error {
 	retries := 0
 	timer := time.NewTimer(0)
@@ -81,54 +131,109 @@ func (r *Refresher) Run(ctx context.Context) error {
 			return ctx.Err()
 		case <-timer.C:
 		}
-		_, last, err := r.round(ctx)
+		o := r.round(ctx)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		left := r.untilRenewal(last)
-		wait := min(r.every(), max(left, minRetry))
-		if err != nil || left <= 0 {
+		wait := min(r.every(), max(o.left, minRetry))
+		if o.err != nil || o.left <= 0 {
 			wait = r.backoff(retries)
 			retries++
 		} else {
 			retries = 0
 		}
 		wait -= rand.N(wait/10 + 1)
-		r.report(ctx, last, err, wait)
+		r.log(ctx, o.events, wait)
 		timer.Reset(wait)
 	}
 }
 
-// round asks, installs and tells once. last is the newest list of the Source
-// that is in the file, nil if there is none yet.
-func (r *Refresher) round(ctx context.Context) (changed bool, last *x509.RevocationList, err error) {
+// round asks, installs and tells once.
+func (r *Refresher) round(ctx context.Context) (o outcome) {
 	r.once.Do(func() {
 		r.turn = make(chan struct{}, 1)
 		r.turn <- struct{}{}
 	})
 	select {
 	case <-ctx.Done():
-		return false, nil, ctx.Err()
+		return outcome{err: ctx.Err()}
 	case <-r.turn:
 		defer func() { r.turn <- struct{}{} }()
 	}
-	changed, err = r.fetch(ctx)
-	if r.owed != nil && r.Installed != nil {
-		if told := r.Installed(ctx, r.owed); told != nil {
-			return changed, r.last, errors.Join(err, fmt.Errorf("after installing CRL: %w", told))
+	o.changed, o.events, o.err = r.fetch(ctx)
+	if told := r.tell(ctx); told != nil {
+		o.events = append(o.events, Event{Kind: EventFailed, Err: told})
+		o.err = errors.Join(o.err, told)
+	} else if r.owed != nil {
+		o.events = append(o.events, Event{Kind: EventInstalled, List: r.owed})
+		r.owed = nil
+	}
+	if ctx.Err() != nil {
+		return o // what was cut short has not failed
+	}
+	o.left = r.untilRenewal(r.last)
+	o.events = append(o.events, r.expiry()...)
+	if r.Notify != nil {
+		for _, e := range o.events {
+			r.Notify(ctx, e)
 		}
 	}
-	r.owed = nil
-	return changed, r.last, err
+	return o
 }
 
-func (r *Refresher) fetch(ctx context.Context) (changed bool, err error) {
-	list, err := r.Source.CRL(ctx)
+// tell calls Installed if that is owed.
+func (r *Refresher) tell(ctx context.Context) error {
+	if r.owed == nil || r.Installed == nil {
+		return nil
+	}
+	if err := r.Installed(ctx, r.owed); err != nil {
+		return fmt.Errorf("after installing CRL: %w", err)
+	}
+	return nil
+}
+
+// fetch asks the sources until one has a list that is in the file then, and
+// will last. faults are about those that were asked in vain; err joins them if
+// all were.
+func (r *Refresher) fetch(ctx context.Context) (changed bool, faults []Event, err error) {
+	var errs []error
+	succeeded := false
+	for _, source := range append([]Source{r.Source}, r.Fallbacks...) {
+		replaced, err := r.fetchFrom(ctx, source)
+		changed = changed || replaced
+		switch {
+		case err == nil:
+			succeeded = true
+		case succeeded && errors.Is(err, ErrRollback):
+			continue // an earlier source had a newer one, that is all
+		default:
+			errs = append(errs, err)
+			faults = append(faults, Event{Kind: EventFailed, Err: err})
+		}
+		if ctx.Err() != nil || err == nil && r.untilRenewal(r.last) > 0 {
+			break
+		}
+	}
+	if succeeded {
+		return changed, faults, nil
+	}
+	return changed, faults, errors.Join(errs...)
+}
+
+func (r *Refresher) fetchFrom(ctx context.Context, source Source) (changed bool, err error) {
+	list, err := source.CRL(ctx)
 	if err == nil && list == nil {
 		err = errors.New("the source has none")
 	}
 	if err != nil {
 		return false, fmt.Errorf("fetching CRL: %w", err)
+	}
+	limit := r.MaxSize
+	if limit <= 0 {
+		limit = DefaultMaxSize
+	}
+	if len(list.Raw) > limit {
+		return false, fmt.Errorf("fetching CRL: %w: %d bytes (want at most %d)", ErrTooLarge, len(list.Raw), limit)
 	}
 	if changed, err = r.File.Install(list); err != nil {
 		return false, err
@@ -164,27 +269,38 @@ func (r *Refresher) backoff(retries int) time.Duration {
 	return min(limit, minRetry<<min(retries, 9))
 }
 
-// report logs what went wrong in a round, and how urgent that is.
-func (r *Refresher) report(ctx context.Context, last *x509.RevocationList, err error, wait time.Duration) {
-	log := r.Logger
-	if log == nil {
+// expiry says whether the list in the file is about to expire.
+func (r *Refresher) expiry() []Event {
+	list := r.last
+	if list == nil {
+		list = r.soonest()
+	}
+	switch {
+	case list == nil || r.untilRenewal(list) > 0:
+		return nil
+	case r.now().Before(list.NextUpdate):
+		return []Event{{Kind: EventExpiring, List: list}}
+	}
+	return []Event{{Kind: EventExpired, List: list}}
+}
+
+// log logs what went wrong in a round, and how urgent that is.
+func (r *Refresher) log(ctx context.Context, events []Event, wait time.Duration) {
+	if r.Logger == nil {
 		return
 	}
-	if err != nil {
-		log.WarnContext(ctx, "revocation list not refreshed", "error", err, "retry", wait)
+	for _, e := range events {
+		switch e.Kind {
+		case EventFailed:
+			r.Logger.WarnContext(ctx, "revocation list not refreshed", "error", e.Err, "next", wait)
+		case EventExpiring:
+			r.Logger.WarnContext(ctx, "installed revocation list expires soon and its issuer offers no newer one",
+				"issuer", e.List.Issuer.String(), "nextUpdate", e.List.NextUpdate, "next", wait)
+		case EventExpired:
+			r.Logger.ErrorContext(ctx, "installed revocation list has expired: the broker refuses every client of its issuer",
+				"issuer", e.List.Issuer.String(), "nextUpdate", e.List.NextUpdate, "next", wait)
+		}
 	}
-	if last == nil {
-		last = r.soonest()
-	}
-	if last == nil || r.untilRenewal(last) > 0 {
-		return
-	}
-	attrs := []any{"issuer", last.Issuer.String(), "nextUpdate", last.NextUpdate, "retry", wait}
-	if !r.now().Before(last.NextUpdate) {
-		log.ErrorContext(ctx, "installed revocation list has expired: the broker refuses every client of its issuer", attrs...)
-		return
-	}
-	log.WarnContext(ctx, "installed revocation list expires soon and its issuer offers no newer one", attrs...)
 }
 
 // soonest returns the list in the file that expires first. Before the Source

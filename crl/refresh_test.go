@@ -288,3 +288,118 @@ func TestRefreshBesideRun(t *testing.T) {
 		}
 	})
 }
+
+// answers is a source with always the same answer.
+func answers(list *x509.RevocationList, err error) *source {
+	return &source{crl: func(context.Context, int) (*x509.RevocationList, error) { return list, err }}
+}
+
+func TestRefreshFallbacks(t *testing.T) {
+	ca := midCA()
+	now := time.Now()
+	down := errors.New("connection refused")
+	good := ca.list(t, 5, now.Add(-time.Minute))
+	newer := ca.list(t, 6, now.Add(-time.Second))
+	older := ca.list(t, 4, now.Add(-2*time.Minute))
+	stale := ca.list(t, 3, now.Add(-20*time.Hour)) // four hours left of 24
+	foreign := mqttCA().list(t, 9, now.Add(-time.Minute))
+	for _, tc := range []struct {
+		name    string
+		sources []*source
+		want    *x509.RevocationList
+		asked   int // how many of them
+		events  string
+		err     error
+	}{
+		{"first", []*source{answers(good, nil), answers(newer, nil)}, good, 1, "installed", nil},
+		{"first is down", []*source{answers(nil, down), answers(good, nil), answers(newer, nil)}, good, 2, "failed installed", nil},
+		{"first is refused", []*source{answers(foreign, nil), answers(good, nil)}, good, 2, "failed installed", nil},
+		{"first is stale", []*source{answers(stale, nil), answers(good, nil)}, good, 2, "installed", nil},
+		{"stale, and others older", []*source{answers(stale, nil), answers(ca.list(t, 2, now.Add(-21*time.Hour)), nil)}, stale, 2, "installed expiring", nil},
+		{"stale, and another down", []*source{answers(stale, nil), answers(nil, down)}, stale, 2, "failed installed expiring", nil},
+		{"all down", []*source{answers(nil, down), answers(nil, down)}, nil, 2, "failed failed", down},
+		{"all refused", []*source{answers(foreign, nil), answers(nil, down)}, nil, 2, "failed failed", crl.ErrIssuer},
+		{"then older", []*source{answers(nil, down), answers(good, nil), answers(older, nil)}, good, 2, "failed installed", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := newRefresher(t, tc.sources[0])
+			for _, s := range tc.sources[1:] {
+				r.Fallbacks = append(r.Fallbacks, s)
+			}
+			var events []string
+			r.Notify = func(_ context.Context, e crl.Event) {
+				events = append(events, e.Kind.String())
+				if (e.Kind == crl.EventFailed) != (e.Err != nil) || (e.List == nil) != (e.Err != nil) {
+					t.Errorf("%v: list %v, error %v", e.Kind, e.List, e.Err)
+				}
+			}
+			changed, err := r.Refresh(t.Context())
+			if changed != (tc.want != nil) || !errors.Is(err, tc.err) {
+				t.Errorf("got %v, %v, want %v", changed, err, tc.err)
+			}
+			if got := strings.Join(events, " "); got != tc.events {
+				t.Errorf("events: got %q, want %q", got, tc.events)
+			}
+			for i, s := range tc.sources {
+				if want := min(1, max(0, tc.asked-i)); len(s.asked) != want {
+					t.Errorf("source %d was asked %d times, want %d", i, len(s.asked), want)
+				}
+			}
+			if tc.want == nil {
+				return
+			}
+			if lists, err := r.File.Lists(); err != nil || len(lists) != 1 || !bytes.Equal(lists[0].Raw, tc.want.Raw) {
+				t.Errorf("file has %d lists, %v, not the one wanted", len(lists), err)
+			}
+		})
+	}
+}
+
+func TestRefreshTooLarge(t *testing.T) {
+	list := midCA().list(t, 1, time.Now().Add(-time.Minute))
+	r := newRefresher(t, answers(list, nil))
+	r.MaxSize = len(list.Raw) - 1
+	if changed, err := r.Refresh(t.Context()); changed || !errors.Is(err, crl.ErrTooLarge) {
+		t.Errorf("got %v, %v, want ErrTooLarge", changed, err)
+	}
+	r = newRefresher(t, answers(list, nil))
+	r.MaxSize = len(list.Raw)
+	if changed, err := r.Refresh(t.Context()); !changed || err != nil {
+		t.Errorf("got %v, %v", changed, err)
+	}
+}
+
+// The events of a list's life, once its CA falls silent.
+func TestRunNotifies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRefresher(t, answers(fresh(t, 1, 3*time.Hour), nil))
+		first := make(map[crl.EventKind]time.Duration)
+		start := time.Now()
+		r.Notify = func(_ context.Context, e crl.Event) {
+			if _, seen := first[e.Kind]; !seen {
+				first[e.Kind] = time.Since(start)
+			}
+		}
+		broker := errors.New("the broker is not up")
+		r.Installed = func(context.Context, *x509.RevocationList) error {
+			if time.Since(start) < time.Minute {
+				return broker
+			}
+			return nil
+		}
+		runFor(t, r, 4*time.Hour)
+		for _, tc := range []struct {
+			kind     crl.EventKind
+			from, to time.Duration
+		}{
+			{crl.EventFailed, 0, 0},
+			{crl.EventInstalled, time.Minute, 2 * time.Minute},
+			{crl.EventExpiring, 2 * time.Hour, 2*time.Hour + 15*time.Minute},
+			{crl.EventExpired, 3 * time.Hour, 3*time.Hour + 5*time.Minute},
+		} {
+			if at, seen := first[tc.kind]; !seen || at < tc.from || at > tc.to {
+				t.Errorf("%v: first after %v, %v, want %v to %v", tc.kind, at, seen, tc.from, tc.to)
+			}
+		}
+	})
+}
