@@ -97,10 +97,8 @@ func (r Rule) check(k kind, d dialect) error {
 		return faultf(ErrTopic, "topic %s is not a valid filter: %s", quote(r.Topic), why)
 	}
 	if k == kindPattern {
-		for level := range strings.SplitSeq(r.Topic, "/") {
-			if len(level) > 2 && substitutes(level) {
-				return faultf(ErrTopic, "pattern %s has %%u or %%c inside a level (want them to fill it, as Mosquitto 2.1 does)", quote(r.Topic))
-			}
+		if hasPartLevel(r.Topic) {
+			return faultf(ErrTopic, "pattern %s has %%u or %%c inside a level (want them to fill it, as Mosquitto 2.1 does)", quote(r.Topic))
 		}
 	}
 	return checkLength(ErrTopic, "topic", r.Topic, len(k.keyword())+len(r.Access.String())+1+len(r.Topic))
@@ -109,6 +107,16 @@ func (r Rule) check(k kind, d dialect) error {
 // substitutes tells whether %u or %c is anywhere in a pattern.
 func substitutes(pattern string) bool {
 	return strings.Contains(pattern, "%u") || strings.Contains(pattern, "%c")
+}
+
+// hasPartLevel tells whether %u or %c is a part of a level of a pattern.
+func hasPartLevel(pattern string) bool {
+	for level := range strings.SplitSeq(pattern, "/") {
+		if len(level) > 2 && substitutes(level) {
+			return true
+		}
+	}
+	return false
 }
 
 // userPrefix is what the line begins with that begins a block of a user.

@@ -17,6 +17,9 @@ var (
 	ErrNUL     = errors.New("acl: NUL byte")
 )
 
+// errDeny is deny where it is no access yet.
+var errDeny = fmt.Errorf("%w deny", ErrAccess)
+
 // ErrTooLarge is a text of more than 2 GiB, which is beyond what brokers read
 // in a lifetime.
 var ErrTooLarge = errors.New("acl: file is too large (want at most 2 GiB)")
@@ -53,7 +56,7 @@ func accessFault(word string, d dialect) error {
 	case !d.noDeny:
 		return faultf(ErrAccess, "unknown access %s (want read, write, readwrite or deny)", quote(word))
 	case word == "deny":
-		return faultf(ErrAccess, "access \"deny\" is unknown before Mosquitto 2.0 (want read, write or readwrite)")
+		return faultf(errDeny, "access \"deny\" is unknown before Mosquitto 2.0 (want read, write or readwrite)")
 	}
 	return faultf(ErrAccess, "unknown access %s (want read, write or readwrite)", quote(word))
 }
