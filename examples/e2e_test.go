@@ -229,20 +229,26 @@ func (p *platform) url(path string) string { return "http://127.0.0.1:" + p.api 
 // call makes a request of the manager's API.
 func (p *platform) call(method, path string, body io.Reader) (status int, answer string) {
 	p.t.Helper()
-	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url(path), body)
+	status, answer, err := p.try(method, path, body)
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	return status, answer
+}
+
+// try is call for other goroutines than the test's.
+func (p *platform) try(method, path string, body io.Reader) (status int, answer string, err error) {
+	req, err := http.NewRequestWithContext(p.t.Context(), method, p.url(path), body)
+	if err != nil {
+		return 0, "", err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		p.t.Fatal(err)
+		return 0, "", err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return resp.StatusCode, string(data)
+	return resp.StatusCode, string(data), err
 }
 
 func (p *platform) devices() string {
@@ -596,8 +602,8 @@ func TestChangesShareReloads(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range n {
 		wg.Go(func() {
-			if status, body := p.call("PUT", fmt.Sprintf("/v1/devices/admin/%04x", i), nil); status != 200 {
-				t.Errorf("PUT: %d %s", status, body)
+			if status, body, err := p.try("PUT", fmt.Sprintf("/v1/devices/admin/%04x", i), nil); err != nil || status != 200 {
+				t.Errorf("PUT: %d %s %v", status, body, err)
 			}
 		})
 	}
