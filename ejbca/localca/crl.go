@@ -43,6 +43,7 @@ type issuedList struct {
 	Changes    uint64    `json:"changes"` // how many there had been: bucketChanges' sequence
 	ThisUpdate time.Time `json:"thisUpdate"`
 	NextUpdate time.Time `json:"nextUpdate"`
+	Entries    int       `json:"entries"`
 	Base       uint64    `json:"base,omitempty"` // of a delta
 }
 
@@ -196,6 +197,8 @@ func (ca *CA) makeFull(a *authority, forced bool) error {
 		if s, err = a.listState(tx); err != nil {
 			return err
 		}
+		// Room for all at once: growing would take as long as the rest.
+		entries = make([]crl.Entry, 0, uint64(s.full.Entries)+s.changes-s.full.Changes)
 		return a.bucket(tx, bucketRevoked).ForEach(func(serial, data []byte) error {
 			rev, err := decodeRevocation(serial, data)
 			if err != nil {
@@ -212,26 +215,48 @@ func (ca *CA) makeFull(a *authority, forced bool) error {
 	if err != nil {
 		return err
 	}
-	next := ca.nextList(s, ca.crlLifetime)
+	next := ca.nextList(s, ca.crlLifetime, len(entries))
 	der, err := a.sign(next, entries)
 	if err != nil {
 		return err
 	}
 	rebase := forced || s.base.Number == 0 || s.base.due(next.ThisUpdate)
-	return ca.storeList(a, next, keyFull, keyFullDER, der, len(entries), func(tx *bbolt.Tx) error {
+	return ca.storeList(a, next, keyFull, keyFullDER, der, func(tx *bbolt.Tx) error {
 		if !rebase {
 			return nil
 		}
-		// What is in the base is no change any more.
-		changes := a.bucket(tx, bucketChanges)
-		c := changes.Cursor()
-		for k, _ := c.First(); len(k) == 8 && binary.BigEndian.Uint64(k) <= next.Changes; k, _ = c.First() {
-			if err := changes.Delete(k); err != nil {
-				return err
-			}
+		if err := a.forgetChanges(tx, next.Changes); err != nil {
+			return err
 		}
 		return putJSON(a.bucket(tx, bucketLists), keyBase, next)
 	})
+}
+
+// forgetChanges removes the changes up to one, which are in the base now. It
+// keeps the few that came since, and drops the rest all at once.
+func (a *authority) forgetChanges(tx *bbolt.Tx, upTo uint64) error {
+	changes := a.bucket(tx, bucketChanges)
+	type change struct{ number, serial []byte }
+	var kept []change
+	c := changes.Cursor()
+	for k, v := c.Seek(binary.BigEndian.AppendUint64(nil, upTo+1)); k != nil; k, v = c.Next() {
+		kept = append(kept, change{bytes.Clone(k), bytes.Clone(v)})
+	}
+	sequence := changes.Sequence()
+	parent := tx.Bucket(bucketCAs).Bucket([]byte(a.name))
+	if err := parent.DeleteBucket(bucketChanges); err != nil {
+		return err
+	}
+	changes, err := parent.CreateBucket(bucketChanges)
+	if err != nil {
+		return err
+	}
+	for _, c := range kept {
+		if err := changes.Put(c.number, c.serial); err != nil {
+			return err
+		}
+	}
+	return changes.SetSequence(sequence)
 }
 
 func (ca *CA) makeDelta(a *authority) error {
@@ -266,18 +291,18 @@ func (ca *CA) makeDelta(a *authority) error {
 	if err != nil {
 		return err
 	}
-	next := ca.nextList(s, ca.deltaLifetime)
+	next := ca.nextList(s, ca.deltaLifetime, len(entries))
 	next.Base = s.base.Number
 	der, err := a.sign(next, entries)
 	if err != nil {
 		return err
 	}
-	return ca.storeList(a, next, keyDelta, keyDeltaDER, der, len(entries), nil)
+	return ca.storeList(a, next, keyDelta, keyDeltaDER, der, nil)
 }
 
-func (ca *CA) nextList(s listState, lifetime time.Duration) issuedList {
+func (ca *CA) nextList(s listState, lifetime time.Duration, entries int) issuedList {
 	now := ca.now().UTC().Truncate(time.Second)
-	return issuedList{Number: s.number + 1, Changes: s.changes, ThisUpdate: now, NextUpdate: now.Add(lifetime)}
+	return issuedList{Number: s.number + 1, Changes: s.changes, ThisUpdate: now, NextUpdate: now.Add(lifetime), Entries: entries}
 }
 
 // sign makes a list; one with a base is a delta.
@@ -295,7 +320,7 @@ func (a *authority) sign(l issuedList, entries []crl.Entry) ([]byte, error) {
 }
 
 // storeList makes a list the newest of its kind; and does also, if not nil.
-func (ca *CA) storeList(a *authority, l issuedList, key, derKey, der []byte, entries int, and func(*bbolt.Tx) error) error {
+func (ca *CA) storeList(a *authority, l issuedList, key, derKey, der []byte, and func(*bbolt.Tx) error) error {
 	// Not for the requests' contexts to stop: the signature is made.
 	err := ca.update(context.Background(), func(tx *bbolt.Tx) error {
 		b := a.bucket(tx, bucketLists)
@@ -314,7 +339,7 @@ func (ca *CA) storeList(a *authority, l issuedList, key, derKey, der []byte, ent
 		return nil
 	})
 	if err == nil {
-		ca.log.Info("CRL issued", "ca", a.name, "number", l.Number, "base", l.Base, "entries", entries, "nextUpdate", l.NextUpdate)
+		ca.log.Info("CRL issued", "ca", a.name, "number", l.Number, "base", l.Base, "entries", l.Entries, "nextUpdate", l.NextUpdate)
 	}
 	return err
 }
