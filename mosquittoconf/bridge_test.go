@@ -91,7 +91,7 @@ func newHubAndSpoke(t *testing.T, bridge *identity, m *material) *hubAndSpoke {
 	spoke := &mosquittoconf.Config{
 		Listeners: []mosquittoconf.Listener{{Port: freePort(t), Address: "127.0.0.1", Plain: true}},
 		Bridges: []mosquittoconf.Bridge{{
-			Name:      "greenhouse",
+			Name: "greenhouse",
 			// A broker takes its time before it tries the second one.
 			Addresses: []string{h.tls, fmt.Sprintf("localhost:%d", freePort(t))},
 			ClientID:  "greenhouse",

@@ -24,7 +24,8 @@
 // loads without doing what the configuration says. [File.CheckFiles] says the
 // same of the material on disk: certificates that do not match their keys,
 // lists that have expired, files that the broker's user may not read. [Options]
-// is what brokers know.
+// is what brokers know. A [Section] can be edited in place, and [File.Migrate]
+// edits a configuration of 2.0 for 2.1.
 //
 // [HashDir] makes a folder of certificates and revocation lists into the
 // hashed directory that capath needs, without openssl, and [AddCRL] puts a new

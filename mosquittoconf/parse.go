@@ -351,7 +351,9 @@ func (f *File) Listeners() []ListenerSection {
 		}
 		listeners[i].Directives = append(listeners[i].Directives, s.Directive)
 		listeners[i].statements = append(listeners[i].statements, s)
-		if i == 0 && !options[s.Key].quiet && !options[s.Key].Security {
+		switch o := options[s.Key]; {
+		case i > 0 || o.quiet:
+		case !o.Security || s.Key == "password_file" || s.Key == "psk_file":
 			open = true
 		}
 	}
