@@ -13,7 +13,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca"
@@ -179,18 +178,6 @@ func (r *rig) device(name string) *mqttclient.Client {
 	}
 	r.t.Cleanup(func() { client.Close() })
 	return client
-}
-
-// within fails the test if what is awaited takes a minute.
-func (r *rig) within(what string, done func() bool) {
-	r.t.Helper()
-	deadline := time.Now().Add(time.Minute)
-	for !done() {
-		if time.Now().After(deadline) {
-			r.t.Fatalf("%s: not within a minute", what)
-		}
-		time.Sleep(5 * time.Millisecond) // between two looks at a condition
-	}
 }
 
 func mayPublish(name string) string { return fmt.Sprintf("user %s\ntopic write data\n", name) }
