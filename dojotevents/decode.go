@@ -52,14 +52,19 @@ func Decode(value []byte) (Event, error) {
 	if len(value) > MaxSize {
 		return Event{}, &DecodeError{Err: fmt.Errorf("%w: %d bytes (want at most %d)", ErrLimit, len(value), MaxSize)}
 	}
-	var d document
-	if err := d.read(value); err != nil {
+	s := scanner{text: value, shapes: &documentShapes}
+	if s.document(); s.err != nil {
+		return Event{}, s.err
+	}
+	d := &s.found
+	if !d[inTop].object {
+		return Event{}, &DecodeError{Err: fmt.Errorf("%w (want an object)", ErrType)}
+	}
+	err := d[inTop].check("")
+	if err != nil {
 		return Event{}, err
 	}
-	var (
-		e   Event
-		err error
-	)
+	var e Event
 	switch {
 	case d.has(event) || !d.has(metadata) && !d.has(kindOfTenancy):
 		e, err = d.device()
@@ -74,11 +79,13 @@ func Decode(value []byte) (Event, error) {
 	return e, nil
 }
 
-// document is what is looked for in a value.
-type document struct {
-	members
-	data, meta, metadata members
-}
+// Indices of documentShapes.
+const (
+	inTop = iota
+	inData
+	inMeta
+	inMetadata
+)
 
 // Indices of a document's members.
 const (
@@ -97,30 +104,49 @@ const (
 	eventData
 )
 
-func (d *document) read(value []byte) error {
-	d.names = [...]string{"event", "data", "meta", "metadata", "type", "tenant"}
-	d.in = [...]*members{data: &d.data, meta: &d.meta, metadata: &d.metadata, tenant: nil}
-	d.data.names = [...]string{id: "id", eventType: "eventType", eventData: "eventData", 5: ""}
-	d.meta.names[0] = "service"
-	d.metadata.names[0] = "tenant"
-	s := scanner{text: value}
-	if s.document(&d.members); s.err != nil {
-		return s.err
-	}
-	return d.check("")
+var documentShapes = shapes{
+	inTop: {
+		names: [...]string{"event", "data", "meta", "metadata", "type", "tenant"},
+		in:    [...]int{data: inData, meta: inMeta, metadata: inMetadata, tenant: 0},
+	},
+	inData:     {names: [...]string{id: "id", eventType: "eventType", eventData: "eventData", 5: ""}},
+	inMeta:     {names: [...]string{"service", 5: ""}},
+	inMetadata: {names: [...]string{"tenant", 5: ""}},
 }
+
+// Indices of certificateShapes, and of the members of the first.
+const (
+	inEventData = iota
+	inBelongsTo
+)
+
+const (
+	fingerprint = iota
+	caFingerprint
+	belongsTo
+)
+
+var certificateShapes = shapes{
+	inEventData: {
+		names: [...]string{"fingerprint", "caFingerprint", "belongsTo", 5: ""},
+		in:    [...]int{belongsTo: inBelongsTo, 5: 0},
+	},
+	inBelongsTo: {names: [...]string{"device", "application", 5: ""}},
+}
+
+func (d *document) has(i int) bool { return d[inTop].values[i] != nil }
 
 // device reads device-manager's envelope.
 func (d *document) device() (Event, error) {
-	k, err := decodeKind("", "event", d.found[event], EnvelopeDevice)
+	k, err := decodeKind("", "event", d[inTop].values[event], EnvelopeDevice)
 	if err != nil {
 		return Event{}, err
 	}
-	e := Event{Kind: k, Data: d.found[data], Meta: d.found[meta]}
-	if e.DeviceID, err = d.data.identifier("data", id, d.found[data], k.needsDevice()); err != nil {
+	e := Event{Kind: k, Data: d[inTop].values[data], Meta: d[inTop].values[meta]}
+	if e.DeviceID, err = d[inData].identifier("data", "id", id, d[inTop].values[data], k.needsDevice()); err != nil {
 		return Event{}, err
 	}
-	if e.Tenant, err = d.meta.identifier("meta", 0, d.found[meta], k.needsTenant()); err != nil {
+	if e.Tenant, err = d[inMeta].identifier("meta", "service", 0, d[inTop].values[meta], k.needsTenant()); err != nil {
 		return Event{}, err
 	}
 	return e, nil
@@ -128,45 +154,39 @@ func (d *document) device() (Event, error) {
 
 // x509 reads the envelope of x509-identity-mgmt.
 func (d *document) x509() (Event, error) {
-	if !d.data.object {
-		return Event{}, notObject("data", d.found[data])
+	if !d[inData].object {
+		return Event{}, notObject("data", d[inTop].values[data])
 	}
-	if err := d.data.check("data"); err != nil {
+	if err := d[inData].check("data"); err != nil {
 		return Event{}, err
 	}
-	k, err := decodeKind("data", "eventType", d.data.found[eventType], EnvelopeX509)
+	k, err := decodeKind("data", "eventType", d[inData].values[eventType], EnvelopeX509)
 	if err != nil {
 		return Event{}, err
 	}
-	e := Event{Kind: k, Envelope: EnvelopeX509, Data: d.data.found[eventData], Meta: d.found[metadata]}
+	e := Event{Kind: k, Envelope: EnvelopeX509, Data: d[inData].values[eventData], Meta: d[inTop].values[metadata]}
 
-	var (
-		owner = members{names: [...]string{"device", "application", 5: ""}}
-		inner = members{
-			names: [...]string{"fingerprint", "caFingerprint", "belongsTo", 5: ""},
-			in:    [...]*members{2: &owner, 5: nil},
-		}
-		s = scanner{text: e.Data}
-	)
+	s := scanner{text: e.Data, shapes: &certificateShapes}
 	if e.Data != nil {
-		s.value(0, &inner) // again: it was found valid as part of the document
+		s.document() // again: it was found valid as part of the whole
 	}
+	inner, owner := &s.found[inEventData], &s.found[inBelongsTo]
 	const path, ownerPath = "data.eventData", "data.eventData.belongsTo"
-	which := 0
+	which, key := fingerprint, "fingerprint"
 	if k == TrustedCACreate || k == TrustedCADelete {
-		which = 1
+		which, key = caFingerprint, "caFingerprint"
 	}
-	if e.Fingerprint, err = inner.identifier(path, which, e.Data, k.needsFingerprint()); err != nil {
+	if e.Fingerprint, err = inner.identifier(path, key, which, e.Data, k.needsFingerprint()); err != nil {
 		return Event{}, err
 	}
-	if e.DeviceID, err = owner.identifier(ownerPath, 0, inner.found[2], false); err != nil {
+	if e.DeviceID, err = owner.identifier(ownerPath, "device", 0, inner.values[belongsTo], false); err != nil {
 		return Event{}, err
 	}
-	if e.Application, err = owner.identifier(ownerPath, 1, inner.found[2], false); err != nil {
+	if e.Application, err = owner.identifier(ownerPath, "application", 1, inner.values[belongsTo], false); err != nil {
 		return Event{}, err
 	}
 	needsTenant := k.needsTenant() || k.needsFingerprint() && e.DeviceID != ""
-	if e.Tenant, err = d.metadata.identifier("metadata", 0, d.found[metadata], needsTenant); err != nil {
+	if e.Tenant, err = d[inMetadata].identifier("metadata", "tenant", 0, d[inTop].values[metadata], needsTenant); err != nil {
 		return Event{}, err
 	}
 	return e, nil
@@ -174,7 +194,7 @@ func (d *document) x509() (Event, error) {
 
 // tenancy reads the envelope of auth's news of tenants.
 func (d *document) tenancy(value []byte) (Event, error) {
-	k, err := name("", "type", d.found[kindOfTenancy])
+	k, err := name("", "type", d[inTop].values[kindOfTenancy])
 	if err != nil {
 		return Event{}, err
 	}
@@ -183,7 +203,7 @@ func (d *document) tenancy(value []byte) (Event, error) {
 		Envelope: EnvelopeTenancy,
 		Data:     bytes.Trim(value, whitespace),
 	}
-	if e.Tenant, err = name("", "tenant", d.found[tenant]); err != nil {
+	if e.Tenant, err = name("", "tenant", d[inTop].values[tenant]); err != nil {
 		return Event{}, err
 	}
 	return e, nil
@@ -205,16 +225,10 @@ func decodeKind(parent, key string, raw json.RawMessage, in Envelope) (Kind, err
 	return k, nil
 }
 
-// has reports whether there is a member.
-func (m *members) has(i int) bool { return m.found[i] != nil }
-
 // check refuses an object in which a name occurs twice. Only the names that are
 // ours may appear in an error.
 func (m *members) check(path string) error {
 	if !m.twice {
-		if path == "" && !m.object {
-			return &DecodeError{Err: fmt.Errorf("%w (want an object)", ErrType)}
-		}
 		return nil
 	}
 	if m.culprit != "" {
@@ -223,9 +237,10 @@ func (m *members) check(path string) error {
 	return &DecodeError{Field: path, Err: ErrDuplicate}
 }
 
-// identifier returns the name that is member i of an object at path. Where it
+// identifier returns the name that is a member of an object at path, by its key
+// and index. Where it
 // isn't needed, one that isn't a string is left out.
-func (m *members) identifier(path string, i int, raw json.RawMessage, needed bool) (string, error) {
+func (m *members) identifier(path, key string, i int, raw json.RawMessage, needed bool) (string, error) {
 	if !m.object {
 		if needed {
 			return "", notObject(path, raw)
@@ -235,7 +250,7 @@ func (m *members) identifier(path string, i int, raw json.RawMessage, needed boo
 	if err := m.check(path); err != nil {
 		return "", err
 	}
-	s, err := name(path, m.names[i], m.found[i])
+	s, err := name(path, key, m.values[i])
 	if !needed && (errors.Is(err, ErrMissing) || errors.Is(err, ErrType)) {
 		return "", nil
 	}

@@ -17,40 +17,54 @@ import (
 // scanner reads one JSON text. Its methods take the index of a value's first
 // byte and return the index after its last, or -1 with err set.
 type scanner struct {
-	text  []byte
-	depth int // of the objects and arrays around
-	err   *DecodeError
+	text   []byte
+	shapes *shapes
+	found  document // in objects of these shapes
+	depth  int      // of the objects and arrays around
+	err    *DecodeError
 }
 
-// members are what is looked for in an object.
-type members struct {
-	names [6]string // "" for none
-	found [6]json.RawMessage
-	in    [6]*members // what is looked for in the member, if it is an object
+// shapes are objects in which members are looked for, the outermost first.
+type shapes [4]shape
 
-	object  bool   // there was one
-	twice   bool   // a name occurred twice in it
-	culprit string // that name, if it was looked for
+// document is what was found in a value, by the index of its shape. It is part of
+// the scanner so that both can be on the stack.
+type document [len(shapes{})]members
+
+// shape is what is looked for in an object.
+type shape struct {
+	names [6]string // "" for none
+	in    [6]int    // the shape of the member if it is an object, 0 for none
+}
+
+// members are what was found in an object.
+type members struct {
+	values  [6]json.RawMessage // by the index of their names
+	object  bool               // there was one
+	twice   bool               // a name occurred twice in it
+	culprit string             // that name, if it was looked for
 }
 
 const (
 	whitespace = " \t\r\n"
 	linearKeys = 32 // names of an object that are compared one by one
+
+	outermost = 0  // shape
+	skipped   = -1 // instead of a shape: nothing is looked for
 )
 
-// document checks that text is one value, and has m filled in.
-func (s *scanner) document(m *members) *DecodeError {
-	i := s.value(s.space(0), m)
+// document checks that the text is one value, and finds members in it.
+func (s *scanner) document() {
+	i := s.value(s.space(0), outermost)
 	if i >= 0 {
 		if i = s.space(i); i < len(s.text) {
 			s.syntax(i)
 		}
 	}
-	return s.err
 }
 
-// value reads the value at i; m may be nil.
-func (s *scanner) value(i int, m *members) int {
+// value reads the value at i, which is of a shape if it is an object.
+func (s *scanner) value(i, shape int) int {
 	if i >= len(s.text) {
 		return s.syntax(i)
 	}
@@ -58,8 +72,8 @@ func (s *scanner) value(i int, m *members) int {
 	case '"':
 		return s.string(i)
 	case '{':
-		if m != nil {
-			return s.search(i, m)
+		if shape != skipped {
+			return s.search(i, shape)
 		}
 		return s.skipObject(i)
 	case '[':
@@ -74,9 +88,11 @@ func (s *scanner) value(i int, m *members) int {
 	return s.number(i)
 }
 
-// search reads an object and fills in m.
-func (s *scanner) search(i int, m *members) int {
+// search reads an object and finds members in it.
+func (s *scanner) search(i, shape int) int {
 	var (
+		want  = &s.shapes[shape]
+		m     = &s.found[shape]
 		first [linearKeys][]byte
 		n     int
 		rest  map[string]struct{} // the names once there are more than fit in first
@@ -97,7 +113,7 @@ func (s *scanner) search(i int, m *members) int {
 		}
 
 		wanted := -1
-		for w, name := range m.names {
+		for w, name := range want.names {
 			if name != "" && name == string(key) {
 				wanted = w
 			}
@@ -121,20 +137,20 @@ func (s *scanner) search(i int, m *members) int {
 		if seen && !m.twice {
 			m.twice = true
 			if wanted >= 0 {
-				m.culprit = m.names[wanted]
+				m.culprit = want.names[wanted]
 			}
 		}
 
-		var in *members
-		if wanted >= 0 && !seen {
-			in = m.in[wanted]
+		in := skipped
+		if wanted >= 0 && !seen && want.in[wanted] != 0 {
+			in = want.in[wanted]
 		}
 		start = i
 		if i = s.value(i, in); i < 0 {
 			return i
 		}
 		if wanted >= 0 && !seen {
-			m.found[wanted] = s.text[start:i:i]
+			m.values[wanted] = s.text[start:i:i]
 		}
 	}
 	return i
@@ -149,7 +165,7 @@ func (s *scanner) skipObject(i int) int {
 		if i = s.colon(i); i < 0 {
 			return i
 		}
-		if i = s.value(i, nil); i < 0 {
+		if i = s.value(i, skipped); i < 0 {
 			return i
 		}
 	}
@@ -159,7 +175,7 @@ func (s *scanner) skipObject(i int) int {
 func (s *scanner) skipArray(i int) int {
 	more := true
 	for i, more = s.enter(i, ']'); more; i, more = s.next(i, ']') {
-		if i = s.value(i, nil); i < 0 {
+		if i = s.value(i, skipped); i < 0 {
 			return i
 		}
 	}
