@@ -18,8 +18,11 @@
 // files' names are those of dojot's certificate retriever ([DeviceFiles]) and
 // MQTT manager ([BrokerFiles]).
 //
-// [TLSConfig] turns the files into a client's configuration, and [Explain]
-// turns the error of a refused connection into its cause and a remedy.
+// A [Renewer] does so on the dates that matter, and tells the files' user.
+//
+// [TLSConfig] turns the files into a client's configuration. [Check] connects
+// to a broker with them, in earnest, and says what is wrong and what to do;
+// [Explain] does for the error of any refused connection.
 //
 // Not done here: brokers' revocation lists (package crl), and end entities, which
 // somebody has to register at the CA before it signs for them (package ejbca).

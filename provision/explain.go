@@ -11,6 +11,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/tlsalert"
 )
@@ -81,6 +82,8 @@ func Explain(err error) (e Explanation, ok bool) {
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
 		dns       *net.DNSError
+		connack   *ConnackError
+		puback    *PubackError
 	)
 	switch {
 	case errors.As(err, &host):
@@ -91,10 +94,24 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{
 			"the broker's certificate is not of the CA that the client trusts",
 			"get the CA's certificate anew; if the CA was rebuilt, the client's own certificate too"}, true
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && strings.Contains(invalid.Detail, " is before "):
+		return Explanation{
+			"the broker's certificate is not valid at this time, but from " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339) + " on",
+			"compare the clocks of client and CA"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return Explanation{
-			"the broker's certificate is not valid at this time",
-			"compare the clocks; renew the broker's certificate"}, true
+			"the broker's certificate is not valid at this time: it expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339),
+			"renew the broker's certificate and have the broker read it (SIGHUP); if it is newer, compare the clocks"}, true
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return Explanation{
+			"the broker's certificate is not for servers: it has an extended key usage without serverAuth",
+			"have it issued anew for TLS servers"}, true
+	case errors.As(err, &connack):
+		return explainConnack(connack.Reason), true
+	case errors.As(err, &puback):
+		return Explanation{
+			fmt.Sprintf("the broker discards messages to %q: its ACL file gives the client no right to publish there", puback.Topic),
+			"add the rule under the client's common name, and have the broker read the file (SIGHUP)"}, true
 	case errors.As(err, &record):
 		return Explanation{
 			"the broker does not speak TLS on that port",
@@ -113,6 +130,23 @@ func Explain(err error) (e Explanation, ok bool) {
 			"check the way there (firewalls), and whether the broker is busy reading a large ACL file"}, true
 	}
 	return Explanation{}, false
+}
+
+// explainConnack knows the reason codes of MQTT 5 and, below 0x80, of 3.1.1.
+func explainConnack(reason byte) Explanation {
+	switch reason {
+	case 0x01, 0x84:
+		return Explanation{"the broker does not speak MQTT 5", "use a Mosquitto of 1.6 or later"}
+	case 0x02, 0x85:
+		return Explanation{"the broker does not accept the client's id", "use another one, without + and #"}
+	case 0x04, 0x86:
+		return Explanation{"the broker wants a user name, and finds none in the certificate: it has no common name that can be used",
+			"have the certificate issued with a common name"}
+	case 0x05, 0x87:
+		return Explanation{"the broker does not let this user in: wrong password, unknown user, or none at all",
+			"see that it takes the user name from the certificate (use_identity_as_username), or allows anonymous clients"}
+	}
+	return Explanation{fmt.Sprintf("the broker refuses the connection with reason code 0x%02x", reason), "look into its log"}
 }
 
 func names(cert *x509.Certificate) string {
