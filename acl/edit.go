@@ -92,25 +92,51 @@ func (f *File) SetPatterns(rules ...Rule) (changed bool, err error) {
 		return false, err
 	}
 	f.begin()
-	var holders []uint32
+	for n, i := range f.patternBlocks() {
+		if n > 0 {
+			rules = nil
+		}
+		f.replaceRules(i, kindPattern, rules)
+	}
+	f.tidy()
+	return true, nil
+}
+
+// addPatterns adds pattern lines behind those that there are.
+func (f *File) addPatterns(rules []Rule) error {
+	if err := f.check(kindPattern, rules); err != nil {
+		return err
+	}
+	f.begin()
+	blocks := f.patternBlocks()
+	i := blocks[len(blocks)-1]
+	var all []Rule
+	for _, l := range f.lines(i) {
+		if l.kind == kindPattern {
+			all = append(all, l.rule())
+		}
+	}
+	f.replaceRules(i, kindPattern, append(all, rules...))
+	f.tidy()
+	return nil
+}
+
+// patternBlocks returns the blocks with pattern lines, or where the first one
+// would be.
+func (f *File) patternBlocks() []uint32 {
+	var blocks []uint32
 	for i := range f.blocks {
 		for _, l := range f.lines(uint32(i)) {
 			if l.kind == kindPattern {
-				holders = append(holders, uint32(i))
+				blocks = append(blocks, uint32(i))
 				break
 			}
 		}
 	}
-	for n, i := range append(holders, 0) {
-		switch {
-		case n == 0:
-			f.replaceRules(i, kindPattern, rules)
-		case n < len(holders):
-			f.replaceRules(i, kindPattern, nil)
-		}
+	if blocks == nil {
+		return []uint32{0}
 	}
-	f.tidy()
-	return true, nil
+	return blocks
 }
 
 // check tells whether rules can be written, and makes room for them.

@@ -2,6 +2,7 @@ package acl
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"iter"
@@ -269,6 +270,19 @@ func (f *File) clone() *File {
 		c.rebuild() // lest each clone copies as much again
 	}
 	return c
+}
+
+// as returns the file as brokers of version v read it, which may be f itself.
+func (f *File) as(v Version) (*File, error) {
+	if v.dialect() == f.dialect {
+		return f, nil
+	}
+	var text bytes.Buffer
+	text.Grow(f.size)
+	if _, err := f.WriteTo(&text); err != nil {
+		panic(err) // a Buffer has no errors
+	}
+	return v.Parse("", text.Bytes())
 }
 
 // WriteTo writes the text.

@@ -1,7 +1,6 @@
 package acl
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 )
@@ -32,17 +31,10 @@ type Client struct {
 // times as much as reading the file.
 func (f *File) Compile(v Version) *Policy {
 	p := &Policy{version: v, plusHash: v.plusHash()}
-	if d := v.dialect(); d != f.dialect {
-		var text bytes.Buffer
-		text.Grow(f.size)
-		if _, err := f.WriteTo(&text); err != nil {
-			panic(err) // a Buffer has no errors
-		}
-		var err error
-		if f, err = v.Parse("", text.Bytes()); err != nil {
-			errors.As(err, &p.refused)
-			return p
-		}
+	f, err := f.as(v)
+	if err != nil {
+		errors.As(err, &p.refused)
+		return p
 	}
 	c := compiler{file: f, policy: p}
 	c.readLines()

@@ -1,7 +1,6 @@
 package acl
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -59,8 +58,10 @@ const slowUsers = 20_000
 // The tenant of the others is the level before that one.
 func Vet(f *File, v Version) []Finding {
 	t := vetting{file: f, version: v, tenants: make(map[string]bool)}
-	if v.dialect() != f.dialect {
-		t.reread()
+	if g, err := f.as(v); err == nil {
+		t.file = g
+	} else {
+		t.vetRefused(err) // the rest is about the file as it was read
 	}
 	t.compiler = compiler{file: t.file, policy: &Policy{version: v}}
 	t.readLines()
@@ -92,18 +93,8 @@ func (t *vetting) add(c Check, line uint32, user, message, remedy string) {
 	t.findings = append(t.findings, Finding{c, int(line), strings.Clone(user), message, remedy})
 }
 
-// reread reads the file as the broker does. Where it refuses the file, the
-// rest is about the file as it was read.
-func (t *vetting) reread() {
-	var text bytes.Buffer
-	if _, err := t.file.WriteTo(&text); err != nil {
-		panic(err) // a Buffer has no errors
-	}
-	f, err := t.version.Parse("", text.Bytes())
-	if err == nil {
-		t.file = f
-		return
-	}
+// vetRefused tells why the broker doesn't load the file.
+func (t *vetting) vetRefused(err error) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
 		t.add(CheckRefused, 0, "", err.Error(), "make it smaller")
