@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"math/big"
 	mathrand "math/rand/v2"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
@@ -181,6 +182,48 @@ func BenchmarkSignMillion(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			if _, err := x509.CreateRevocationList(rand.Reader, standardTemplate(template), issuer, key); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+// BenchmarkFileMillion shows that a large crlfile is installed and checked
+// without the standard library's cost of parsing its entries.
+func BenchmarkFileMillion(b *testing.B) {
+	path := filepath.Join(b.TempDir(), "ca.crl")
+	list := newIndex(b, million()).Head()
+	f := openFile(b, path, t0, midCA())
+	if _, err := f.Install(list); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("Install", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := os.Remove(path); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := f.Install(list); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Check", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := f.Check(t0); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("ParseAll", func(b *testing.B) {
+		b.ReportAllocs()
+		data, err := os.ReadFile(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			if _, err := crl.ParseAll(data); err != nil {
 				b.Fatal(err)
 			}
 		}

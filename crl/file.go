@@ -79,12 +79,14 @@ func OpenFile(path string, o FileOptions) (*File, error) {
 
 // Lists returns the lists that a broker would load, in file order. The error
 // is ErrUnloadable, and fs.ErrNotExist if there is no file.
-func (f *File) Lists() ([]*x509.RevocationList, error) {
+func (f *File) Lists() ([]*x509.RevocationList, error) { return f.read(parseDER) }
+
+func (f *File) read(read func(der []byte) (*x509.RevocationList, error)) ([]*x509.RevocationList, error) {
 	data, err := os.ReadFile(f.path)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnloadable, err)
 	}
-	lists, err := ParseAll(data)
+	lists, err := readAll(data, read)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %s: %w", ErrUnloadable, f.path, err)
 	}
@@ -200,7 +202,7 @@ type content struct {
 // says what must not be rolled back.
 func (f *File) sort(data []byte) content {
 	c := content{byCA: make([]*x509.RevocationList, len(f.o.CAs))}
-	for list, err := range listsIn(data) {
+	for list, err := range listsIn(data, readHead) {
 		if err != nil {
 			c.damaged = true
 			continue
@@ -251,7 +253,7 @@ func (f *File) write(byCA []*x509.RevocationList) error {
 // does no harm to the clients of the other CAs, and one that has an earlier
 // copy in memory refuses the same clients once that has expired.
 func (f *File) Check(now time.Time) error {
-	lists, err := f.Lists()
+	lists, err := f.read(readHead)
 	if err != nil {
 		return err
 	}

@@ -88,9 +88,11 @@ func decode(data []byte) ([]byte, error) {
 // A file that ParseAll accepts loads. The reverse has exceptions: it refuses
 // armour that OpenSSL forgives, such as a BEGIN line with a dash missing,
 // and version 1 lists.
-func ParseAll(data []byte) ([]*x509.RevocationList, error) {
+func ParseAll(data []byte) ([]*x509.RevocationList, error) { return readAll(data, parseDER) }
+
+func readAll(data []byte, read func(der []byte) (*x509.RevocationList, error)) ([]*x509.RevocationList, error) {
 	var lists []*x509.RevocationList
-	for list, err := range listsIn(data) {
+	for list, err := range listsIn(data, read) {
 		if err != nil {
 			return nil, fmt.Errorf("parsing CRLs: %w", err)
 		}
@@ -104,14 +106,14 @@ func ParseAll(data []byte) ([]*x509.RevocationList, error) {
 
 // listsIn yields what is in a crlfile, broken blocks as errors between the
 // good ones.
-func listsIn(data []byte) iter.Seq2[*x509.RevocationList, error] {
+func listsIn(data []byte, read func(der []byte) (*x509.RevocationList, error)) iter.Seq2[*x509.RevocationList, error] {
 	return func(yield func(*x509.RevocationList, error) bool) {
 		for block, err := range pemBlocks(data) {
 			var list *x509.RevocationList
 			switch {
 			case err != nil:
 			case block.label == pemType:
-				if list, err = parseDER(block.body); err != nil {
+				if list, err = read(block.body); err != nil {
 					err = fmt.Errorf("line %d: %w", block.line, err)
 				}
 			default:
@@ -136,13 +138,9 @@ func EncodePEM(lists ...*x509.RevocationList) []byte {
 	return out.Bytes()
 }
 
-// parseDER is x509.ParseRevocationList of what readDocument accepts, too.
+// parseDER is x509.ParseRevocationList of what readHead accepts, too.
 func parseDER(der []byte) (*x509.RevocationList, error) {
-	d, err := readDocument(der)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := d.readItems(nil); err != nil {
+	if _, err := readHead(der); err != nil {
 		return nil, err
 	}
 	list, err := x509.ParseRevocationList(der)
@@ -150,4 +148,18 @@ func parseDER(der []byte) (*x509.RevocationList, error) {
 		return nil, errors.New(strings.TrimPrefix(err.Error(), "x509: "))
 	}
 	return list, nil
+}
+
+// readHead reads all of a list and returns it without its entries, which take
+// the standard library most of the time and memory. Where the Raw field is
+// what counts it will do.
+func readHead(der []byte) (*x509.RevocationList, error) {
+	d, err := readDocument(der)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := d.readItems(nil); err != nil {
+		return nil, err
+	}
+	return d.head, nil
 }

@@ -25,7 +25,7 @@ func pemBlocks(data []byte) iter.Seq2[pemBlock, error] {
 		var (
 			block  pemBlock
 			inside bool
-			text   []byte // base64 so far
+			text   = make([]byte, 0, len(data)) // base64 so far
 			line   int
 		)
 		fail := func(format string, args ...any) bool {

@@ -306,7 +306,7 @@ func (r *Refresher) log(ctx context.Context, events []Event, wait time.Duration)
 // soonest returns the list in the file that expires first. Before the Source
 // has answered once it stands in for the list of its CA.
 func (r *Refresher) soonest() *x509.RevocationList {
-	lists, err := r.File.Lists()
+	lists, err := r.File.read(readHead)
 	if err != nil {
 		return nil
 	}

@@ -393,7 +393,7 @@ func TestRunNotifies(t *testing.T) {
 			from, to time.Duration
 		}{
 			{crl.EventFailed, 0, 0},
-			{crl.EventInstalled, time.Minute, 2 * time.Minute},
+			{crl.EventInstalled, time.Minute, 3 * time.Minute},
 			{crl.EventExpiring, 2 * time.Hour, 2*time.Hour + 15*time.Minute},
 			{crl.EventExpired, 3 * time.Hour, 3*time.Hour + 5*time.Minute},
 		} {
