@@ -1,13 +1,11 @@
 package acl_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
@@ -566,54 +564,4 @@ func TestApplyGivesUp(t *testing.T) {
 		wg.Wait()
 		wantFile(t, s, path, "user a\ntopic write x\n")
 	})
-}
-
-// TestStoreSurvivesKill kills a process that applies changes, again and
-// again, and looks for every change that it had acknowledged.
-func TestStoreSurvivesKill(t *testing.T) {
-	path := os.Getenv("ACL_TEST_KILLED")
-	if path != "" {
-		s := reopen(t, path, acl.StoreOptions{})
-		for i := range 1_000_000 {
-			user := fmt.Sprintf("%d-%d", os.Getpid(), i)
-			if err := s.Apply(t.Context(), set(user, "write x")); err != nil {
-				t.Fatal(err)
-			}
-			fmt.Println("done", user)
-		}
-	}
-	path = filepath.Join(t.TempDir(), "access.acl")
-	for _, after := range []int{1, 7, 40} {
-		cmd := exec.Command(os.Args[0], "-test.run=^TestStoreSurvivesKill$")
-		cmd.Env = append(os.Environ(), "ACL_TEST_KILLED="+path)
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var done []string
-		for lines := bufio.NewScanner(out); lines.Scan(); {
-			if user, ok := strings.CutPrefix(lines.Text(), "done "); ok {
-				done = append(done, user)
-			}
-			if len(done) == after {
-				cmd.Process.Kill()
-			}
-		}
-		cmd.Wait()
-		if len(done) < after {
-			t.Fatalf("%d changes, want at least %d", len(done), after)
-		}
-		s := reopen(t, path, acl.StoreOptions{})
-		s.View(func(f *acl.File) {
-			for _, user := range done {
-				if len(slices.Collect(f.Rules(user))) != 1 {
-					t.Errorf("%s is lost", user)
-				}
-			}
-		})
-		s.Close()
-	}
 }
