@@ -1,6 +1,7 @@
 package localca_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -8,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 
+	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 )
 
@@ -36,4 +38,32 @@ func Example() {
 	// Output:
 	// CN=IOTmidCA,O=EJBCA IOT,C=SE
 	// {"CAs":[{"id":576968287,"name":"IOTmidCA"}]}
+}
+
+func ExampleDevices() {
+	dir, err := os.MkdirTemp("", "ca-")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	ca, err := localca.Open(dir, localca.Options{KeySize: 2048})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer ca.Close()
+
+	devices := &localca.Devices{CA: ca, TenantInName: true}
+	message := `{"event":"create","meta":{"service":"admin"},"data":{"id":"5c6512"}}` // from Kafka
+	event, err := dojotevents.Decode([]byte(message))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := devices.Apply(context.Background(), string(event.Kind), event.Tenant, event.DeviceID); err != nil {
+		log.Fatal(err)
+	}
+
+	w := httptest.NewRecorder()
+	ca.ServeHTTP(w, httptest.NewRequest("GET", "/user/admin:5c6512", nil))
+	fmt.Println(w.Code)
+	// Output: 200
 }

@@ -74,6 +74,10 @@ func TestHierarchy(t *testing.T) {
 	if got, want := serials(s.list("PROTOCOL", "", clock.Now())), fmt.Sprintf("%x:2", chain[0].SerialNumber); got != want {
 		t.Errorf("CRL of PROTOCOL has %q, want %q", got, want)
 	}
+	s.must("POST", "/user", `{"username":"a","password":"secret","caName":"MQTT"}`, nil)
+	if status, text := s.sign("a", newRequest(t, keys()[0], nil)); status != 400 || !strings.Contains(text, "CA with name MQTT is revoked.") {
+		t.Errorf("signing by a revoked CA: got %d %s, want 400", status, text)
+	}
 	// Removing a user revokes what any CA gave it.
 	s.must("POST", "/user", `{"username":"a","password":"secret","caName":"COAP"}`, nil)
 	status, text = s.sign("a", newRequest(t, keys()[0], nil))

@@ -107,6 +107,9 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	if a == nil {
 		return nil, fmt.Errorf("user %q is of CA %q, which isn't there", user, e.CAName)
 	}
+	if err := ca.db.View(a.checkInForce); err != nil {
+		return nil, err
+	}
 	if e.TokenType != tokenUserGenerated {
 		return nil, soapFault("Error: Wrong Token Type of user, must be 'USERGENERATED' for PKCS10/SPKAC/CRMF/CVC requests")
 	}
@@ -138,6 +141,18 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	}
 	ca.log.Info("certificate issued", "ca", a.name, "user", user, "subject", e.SubjectDN, "serial", cert.SerialNumber.Text(16), "notAfter", cert.NotAfter)
 	return cert.Raw, nil
+}
+
+// checkInForce refuses to sign for a CA when it, or one above it, is revoked.
+func (a *authority) checkInForce(tx *bbolt.Tx) error {
+	for ; a.parent != nil; a = a.parent {
+		if _, revoked, err := a.parent.revocation(tx, a.cert.SerialNumber.Bytes()); err != nil {
+			return err
+		} else if revoked {
+			return soapFault("CA with name %s is revoked.", a.name)
+		}
+	}
+	return nil
 }
 
 // parseRequest reads a PKCS#10 request in base64, with line breaks or armour

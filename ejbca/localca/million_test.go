@@ -56,25 +56,27 @@ func BenchmarkMillionCertificates(b *testing.B) {
 		b.Fatalf("CRL has %d entries", n)
 	}
 
-	var sign time.Duration
-	b.Run("crl.Sign", func(b *testing.B) {
+	// Both in turn, so that other work on the machine slows both.
+	b.Run("CRL", func(b *testing.B) {
 		template := &crl.Template{Number: list.Number, ThisUpdate: list.ThisUpdate, NextUpdate: list.NextUpdate}
 		for _, e := range list.RevokedCertificateEntries {
 			template.Entries = append(template.Entries, crl.Entry{Serial: e.SerialNumber, RevokedAt: e.RevocationTime, Reason: crl.Reason(e.ReasonCode)})
 		}
 		key, root := localca.Root(b, ca)
+		var ours, bare time.Duration
 		b.ResetTimer()
 		for b.Loop() {
+			start := time.Now()
+			ask("PUT")
+			ours += time.Since(start)
+			start = time.Now()
 			if _, err := crl.Sign(template, root, key); err != nil {
 				b.Fatal(err)
 			}
+			bare += time.Since(start)
 		}
-		sign = b.Elapsed() / time.Duration(b.N)
-	})
-	b.Run("CRL", func(b *testing.B) {
-		for b.Loop() {
-			ask("PUT")
-		}
-		b.ReportMetric(float64(b.Elapsed()/time.Duration(b.N))/float64(sign), "x-Sign")
+		b.ReportMetric(ours.Seconds()*1e3/float64(b.N), "ms/CRL")
+		b.ReportMetric(bare.Seconds()*1e3/float64(b.N), "ms/Sign")
+		b.ReportMetric(float64(ours)/float64(bare), "x-Sign")
 	})
 }
