@@ -84,7 +84,7 @@ func (f *File) CheckFiles(env Environment) []Finding {
 				c.refused(d, "file-missing", fmt.Sprintf("http_dir %s is no folder", c.path(d)), "make it, or remove the line")
 			}
 		case "include_dir":
-			if _, loaded := d.file.included[d.line]; loaded {
+			if _, loaded := d.file.included[d.line]; loaded || d.file.parent != nil {
 				continue
 			}
 			if info, err := os.Stat(c.path(d)); err != nil || !info.IsDir() {

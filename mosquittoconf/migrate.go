@@ -33,6 +33,7 @@ type Change struct {
 //     becomes a listener line, as 2.1 refuses some of those options; options
 //     there that open no listener, and so have no effect, go;
 //   - numbers that 2.1 reads in C notation, or refuses, become decimal;
+//   - psk_file moves above the listeners, as 2.1 refuses it below some;
 //   - options that 2.1 ignores go; those that it has renamed get their new
 //     names;
 //   - max_packet_size is set to the limit of MQTT, which was the default;
@@ -168,6 +169,10 @@ func (m *migration) statement(s statement) {
 	case s.Key == "password_file" && m.plugins.Password != "":
 		m.plugin(s, m.plugins.Password)
 		return
+	case s.Key == "psk_file" && s.Scope.Kind == GlobalScope && m.below(s):
+		m.drop(s.file, s.line, "2.1 refuses it below a listener with certfile")
+		first := slices.IndexFunc(s.file.lines, func(l *line) bool { return l.key == "listener" })
+		m.insert(s.file, first, s.Key, s.Value, "it is for all listeners")
 	case o.Type == NumberValue && !isDecimal(s.Value) && s.Key != "memory_limit":
 		m.rewrite(s.file, s.line, s.Key, strconv.Itoa(int(atoi(s.Value))), "2.1 reads another number, or none")
 	case s.Key == "listener":
@@ -180,6 +185,12 @@ func (m *migration) statement(s statement) {
 			m.rewrite(s.file, s.line, "listener", value, "2.1 reads another number, or none")
 		}
 	}
+}
+
+// below reports whether a statement stands below a listener line of its file.
+func (m *migration) below(s statement) bool {
+	at := slices.Index(s.file.lines, s.line)
+	return slices.ContainsFunc(s.file.lines[:at], func(l *line) bool { return l.key == "listener" })
 }
 
 // plugin turns a file's line into a plugin's option below the plugin.

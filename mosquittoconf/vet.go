@@ -18,7 +18,7 @@ import (
 // "identity-without-certificate", "identity-and-subject", "crl-unused",
 // "system-store", "websockets-crl", "websockets-address", "websockets-socket",
 // "websockets-only", "proxy-and-certificates", "max-connections-reload",
-// "below-bridge".
+// "below-bridge", "include-moves-listeners".
 //
 // Of what clients may do: "per-listener-late", "global-option",
 // "anonymous-beside-acl", "anonymous-loopback", "acl-plugin-open",
@@ -92,7 +92,10 @@ func (h *holder) true(key string) bool {
 }
 
 // scopes are where a broker is in a file.
-type scopes struct{ listener, bridge, plugin *holder }
+type scopes struct {
+	listener, bridge, plugin *holder
+	listeners                int // that there were when listener was begun
+}
 
 type vetter struct {
 	*findings
@@ -154,10 +157,30 @@ func (t *vetter) statement(s statement) {
 	if !ok {
 		return
 	}
+	if o.Scope == ListenerScope && h == at.listener {
+		t.moved(s, at)
+	}
 	t.order(s, h, at)
 	t.value(s, o)
 	t.duplicate(s, o, h)
 	h.add(s)
+}
+
+// moved judges an option of a listener above an include_dir in which there are
+// listeners, too: the broker's table of them has moved, and it does not know.
+func (t *vetter) moved(s statement, at *scopes) {
+	n := len(t.declared)
+	if t.defaultListener != nil && t.v.atLeast(2, 1, 0) {
+		n++
+	}
+	if s.Key == "listener" || at.listeners == 0 {
+		at.listeners = n
+	}
+	if s.file == t.main && at.listeners != n {
+		t.trap(s, "include-moves-listeners", fmt.Sprintf("%s is for a listener above an include_dir that has listeners, too: the broker loses the option, or aborts", s.Key),
+			"put include_dir above the first listener or at the end")
+		at.listeners = n
+	}
 }
 
 // available judges the key.
