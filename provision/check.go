@@ -72,7 +72,7 @@ func Check(ctx context.Context, t Target) error {
 	if err != nil {
 		return filesProblem(err)
 	}
-	pair, err := t.Files.keyPair()
+	pair, err := t.Files.KeyPair()
 	if err != nil {
 		return filesProblem(err)
 	}

@@ -280,7 +280,7 @@ func (f forger) Sign(_ context.Context, csr *x509.CertificateRequest) ([]*x509.C
 // Whatever a CA answers, what is in service stays until something better is
 // at hand.
 func TestAnswersThatAreNotTheCertificate(t *testing.T) {
-	_, good := newCA(t, "24f6")
+	good := newTestCA(t, "IOTmidCA")
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -341,7 +341,8 @@ func TestAnswersThatAreNotTheCertificate(t *testing.T) {
 		{"nothing", func(*x509.CertificateRequest) *x509.Certificate { return nil }, "no certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			id := newIdentity(t)
+			id := newP256(t)
+			id.Files.CRL = ""
 			ensure(t, id, good)
 			id.Overwrite = true
 			before := snapshot(t, id.Files)

@@ -21,7 +21,7 @@ func TestRenewerRun(t *testing.T) {
 		ca := newTestCA(t, "ca")
 		ca.cert = ca.issue(t, caTemplate("ca"), func(c *x509.Certificate) { ca.cert, c.NotAfter = nil, time.Now().AddDate(10, 0, 0) }, ca.key.Public())
 		told := 0
-		r := &provision.Renewer{Identity: id, CA: chainAndSign{ca}, Changed: func(context.Context) error { told++; return nil }}
+		r := &provision.Renewer{Identity: id, CA: chainAndSign{ca}, Every: 12 * time.Hour, Changed: func(context.Context) error { told++; return nil }}
 		ctx, cancel := context.WithTimeout(t.Context(), 365*24*time.Hour)
 		defer cancel()
 		checked := make(chan struct{})

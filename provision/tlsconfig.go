@@ -22,7 +22,7 @@ func TLSConfig(files Files) (*tls.Config, error) {
 	for _, c := range chain {
 		roots.AddCert(c)
 	}
-	if _, err := files.keyPair(); err != nil {
+	if _, err := files.KeyPair(); err != nil {
 		return nil, err
 	}
 	return &tls.Config{
@@ -32,15 +32,18 @@ func TLSConfig(files Files) (*tls.Config, error) {
 		// certificate is sent in any case and the server says what it thinks
 		// of it; crypto/tls would else send none and blame the client.
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			return files.keyPair()
+			return files.KeyPair()
 		},
 	}, nil
 }
 
-// keyPair reads key and certificate, which must belong together. They may be
+// KeyPair reads key and certificate, which must belong together. They may be
 // about to be replaced, by a process that runs or one that crashed, so each is
 // looked for under its next name, too; and again if that was too late.
-func (f Files) keyPair() (pair *tls.Certificate, err error) {
+func (f Files) KeyPair() (pair *tls.Certificate, err error) {
+	if f.invalid != nil {
+		return nil, f.invalid
+	}
 	for range 3 {
 		if pair, err = readPair(f.Key, f.Cert); err == nil {
 			return pair, nil

@@ -1,0 +1,188 @@
+// Package enrol gets many devices their keys and certificates in one run: in
+// parallel, resumable, with a report that says what became of each.
+//
+// Resuming takes no state of its own: what is good on disk stays, and a device
+// whose files are half there is taken up where it stopped.
+package enrol
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// A Run is what to do. Devices and Renewer are required.
+type Run struct {
+	Devices []string
+	// Renewer returns what keeps a device's identity. It may be called from
+	// several goroutines at a time.
+	Renewer func(device string) *provision.Renewer
+	// Parallel is how many devices are worked on at once. 0 is one more than
+	// there are processors: making keys is all they do, and while one waits
+	// for the CA or the disk another computes.
+	Parallel int
+	// Done, if not nil, is told of each device, one at a time.
+	Done func(Result)
+}
+
+// Status is what became of a device.
+type Status string
+
+const (
+	Made    Status = "made"    // it has its first certificate, or all anew
+	Renewed Status = "renewed" // it has another certificate in place of one that was not good
+	Kept    Status = "kept"    // all was good
+	Failed  Status = "failed"
+	Skipped Status = "skipped" // the run was ended before
+)
+
+// A Result is what became of a device, for a report.
+type Result struct {
+	Device   string     `json:"device"`
+	Status   Status     `json:"status"`
+	Reason   string     `json:"reason,omitempty"`   // why it was renewed
+	NotAfter *time.Time `json:"notAfter,omitempty"` // the end of the certificate there is
+	Files    []string   `json:"files,omitempty"`    // those that were made
+	Error    string     `json:"error,omitempty"`
+	Warning  string     `json:"warning,omitempty"` // what failed without harm to key and certificate
+
+	Err   error            `json:"-"`
+	Steps []provision.Step `json:"-"`
+}
+
+// A Report is what became of all, in the order of Run.Devices.
+type Report struct {
+	Began   time.Time      `json:"began"`
+	Ended   time.Time      `json:"ended"`
+	Count   map[Status]int `json:"count"`
+	Devices []Result       `json:"devices"`
+}
+
+// Err joins what failed; nil if nothing did.
+func (r *Report) Err() error {
+	var errs []error
+	for _, d := range r.Devices {
+		if d.Err != nil {
+			errs = append(errs, d.Err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Do sees to all devices, or, when ctx ends, to those under way. A failure is
+// one device's; the others go on.
+func (r *Run) Do(ctx context.Context) *Report {
+	report := &Report{Began: time.Now(), Count: map[Status]int{}, Devices: make([]Result, len(r.Devices))}
+	parallel := r.Parallel
+	if parallel <= 0 {
+		parallel = runtime.GOMAXPROCS(0) + 1
+	}
+	var mu sync.Mutex
+	var work errgroup.Group
+	work.SetLimit(parallel)
+	for i, device := range r.Devices {
+		work.Go(func() error {
+			result := r.one(ctx, device)
+			mu.Lock()
+			defer mu.Unlock()
+			report.Devices[i] = result
+			report.Count[result.Status]++
+			if r.Done != nil {
+				r.Done(result)
+			}
+			return nil
+		})
+	}
+	work.Wait()
+	report.Ended = time.Now()
+	return report
+}
+
+func (r *Run) one(ctx context.Context, device string) Result {
+	if err := ctx.Err(); err != nil {
+		return Result{Device: device, Status: Skipped, Err: err, Error: err.Error()}
+	}
+	renewer := r.Renewer(device)
+	steps, err := renewer.Once(ctx)
+	result := Result{Device: device, Status: Kept, Steps: steps}
+	for _, s := range steps {
+		if s.Action != provision.Made {
+			continue
+		}
+		result.Files = append(result.Files, s.Path)
+		if s.Path != renewer.Identity.Files.Cert {
+			continue
+		}
+		if result.Status = Made; s.Reason != "" {
+			result.Status, result.Reason = Renewed, s.Reason
+		}
+	}
+	if leaf, leafErr := renewer.Identity.Files.Leaf(); leafErr == nil {
+		result.NotAfter = &leaf.NotAfter
+	}
+	switch {
+	case Harmless(err):
+		result.Warning = err.Error()
+	case err != nil:
+		result.Status, result.Err, result.Error = Failed, err, err.Error()
+	}
+	return result
+}
+
+// Harmless reports whether err is about the revocation list alone: a client
+// needs none to use its certificate.
+func Harmless(err error) bool {
+	step, ok := errors.AsType[*provision.StepError](err)
+	_, hook := errors.AsType[*provision.HookError](err)
+	return ok && step.Step == provision.StepCRL && !hook
+}
+
+// Shared is a CA that several devices ask: its chain and its list are asked
+// for once, and again after a failure.
+type Shared struct {
+	CA interface {
+		provision.CA
+		provision.CRLSource
+	}
+
+	mu    sync.Mutex
+	chain []*x509.Certificate
+	list  *x509.RevocationList
+}
+
+// For returns the CA as one device sees it, who signs for it.
+func (s *Shared) For(ca provision.CA) provision.CA { return sharedFor{CA: ca, shared: s} }
+
+type sharedFor struct {
+	provision.CA
+	shared *Shared
+}
+
+func (c sharedFor) Chain(ctx context.Context) ([]*x509.Certificate, error) {
+	s := c.shared
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.chain == nil {
+		s.chain, err = s.CA.Chain(ctx)
+	}
+	return s.chain, err
+}
+
+func (c sharedFor) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	s := c.shared
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var err error
+	if s.list == nil {
+		s.list, err = s.CA.CRL(ctx)
+	}
+	return s.list, err
+}
