@@ -133,7 +133,8 @@ func (c *Client) CRL(ctx context.Context, ca string) (*x509.RevocationList, erro
 
 // FreshCRL has the CA called ca make a new CRL and returns it, in one request.
 // EJBCA-REST knows how since 2019-07; that of dojot 0.4 returns the CRL that is
-// there, and takes [Client.UpdateCRL] and [Client.CRL] instead.
+// there, and takes [Client.UpdateCRL] and [Client.CRL] instead. It hands the
+// name to a shell: don't let strangers choose it.
 func (c *Client) FreshCRL(ctx context.Context, ca string) (*x509.RevocationList, error) {
 	return c.list(ctx, "get a new CRL", ca, url.Values{"update": {"true"}})
 }

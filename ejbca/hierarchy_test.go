@@ -1,37 +1,32 @@
 package ejbca_test
 
 import (
+	"crypto/x509"
 	"errors"
-	"net/http/httptest"
 	"slices"
 	"testing"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 )
 
 // A device of dojot's sub-CA MQTT, from its chain to its revocation.
 func TestSubCA(t *testing.T) {
-	service, err := localca.Open(t.TempDir(), localca.Options{
+	s := ejbcatest.NewServerWith(localca.Options{
 		KeySize: 256, DeltaLifetime: time.Hour,
 		SubCAs: []localca.SubCA{{Name: "PROTOCOL", SubCAs: []localca.SubCA{{Name: "MQTT"}}}},
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer service.Close()
-	server := httptest.NewServer(service)
-	defer server.Close()
-	ctx := t.Context()
-	c := &ejbca.Client{BaseURL: server.URL}
+	defer s.Close()
+	ctx, c := t.Context(), s.Client()
 	if names, err := c.CAs(ctx); err != nil || !slices.Equal(names, []string{"IOTmidCA", "PROTOCOL", "MQTT"}) {
 		t.Errorf("CAs %q, %v", names, err)
 	}
 	issuer := &ejbca.Issuer{Client: c, CA: "MQTT", User: "admin:5c6512", Register: true}
 	chain, err := issuer.Chain(ctx)
-	if err != nil || len(chain) != 3 || !chain[2].Equal(service.Certificate()) {
+	if err != nil || !slices.EqualFunc(chain, s.Chain("MQTT"), (*x509.Certificate).Equal) || len(chain) != 3 || !chain[2].Equal(s.Root()) {
 		t.Fatalf("chain %v, %v", chain, err)
 	}
 	certs, err := issuer.Sign(ctx, requests()[0])

@@ -13,6 +13,7 @@ package ejbcatest
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ const maxRecorded = 1 << 20
 type Server struct {
 	// URL is where the API is, without a trailing slash.
 	URL string
-	// CAName is the CA's name.
+	// CAName is the root CA's name.
 	CAName string
 
 	ca   *localca.CA
@@ -61,13 +62,19 @@ type Request struct {
 // NewServer starts a CA with a fresh key, RSA with 2048 bits, in a folder for
 // temporary files. It panics when it can't, like [httptest.NewServer]. Close
 // it when done.
-func NewServer() *Server {
+func NewServer() *Server { return NewServerWith(localca.Options{}) }
+
+// NewServerWith is NewServer for a CA with options: sub-CAs, delta lists, keys
+// on P-256. Its clock is the server's, whatever Now is. A token isn't for
+// [Server.Client], which has none.
+func NewServerWith(o localca.Options) *Server {
 	dir, err := os.MkdirTemp("", "ejbcatest-")
 	if err != nil {
 		panic("ejbcatest: " + err.Error())
 	}
-	s := &Server{CAName: localca.DefaultName, dir: dir}
-	s.ca, err = localca.Open(dir, localca.Options{KeySize: 2048, Now: s.now})
+	s := &Server{CAName: cmp.Or(o.Name, localca.DefaultName), dir: dir}
+	o.KeySize, o.Now = cmp.Or(o.KeySize, 2048), s.now
+	s.ca, err = localca.Open(dir, o)
 	if err != nil {
 		os.RemoveAll(dir)
 		panic("ejbcatest: " + err.Error())
@@ -92,8 +99,12 @@ func (s *Server) Client() *ejbca.Client {
 	}
 }
 
-// Root returns the CA's certificate.
+// Root returns the root CA's certificate.
 func (s *Server) Root() *x509.Certificate { return s.ca.Certificate() }
+
+// Chain returns the certificate of the CA called name and those above it, the
+// root last; nil when there is no such CA.
+func (s *Server) Chain(name string) []*x509.Certificate { return s.ca.Chain(name) }
 
 // Intercept has f see each request first. When f returns true it has answered
 // and the CA isn't asked. Nil ends it. f may be called from several goroutines

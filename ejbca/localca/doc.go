@@ -8,7 +8,8 @@
 //	defer ca.Close()
 //	err = ca.ListenAndServe(ctx, "") // 127.0.0.1:5583
 //
-// A [CA] is also an [http.Handler], for a server of one's own.
+// A [CA] is also an [http.Handler], for a server of one's own; that has to set
+// its own time limits for slow clients, as [CA.Serve] does.
 //
 // The root is IOTmidCA, with the name CN=IOTmidCA,O=EJBCA IOT,C=SE, which dojot
 // uses for everything; sub-CAs are made as [Options] describe them, and each
