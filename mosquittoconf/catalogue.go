@@ -47,25 +47,14 @@ type Option struct {
 	Deprecated Version
 	Removed    Version // 3.0 is announced, not released
 
-	reload  reloads
-	min     int // of a number; both are 0 if any will do
+	reload  Version // first to heed it at a SIGHUP; zero is never
+	min     int     // of a number; both are 0 if any will do
 	max     int
 	words   string // the accepted ones
 	quiet   bool   // up to 2.0, it opens no default listener
 	strict  bool   // 2.1 refuses a second one; up to 2.0 each text does
 	section needs  // what 2.1 wants to come before it
 }
-
-type reloads uint8
-
-const (
-	never     reloads = iota
-	always            // at each SIGHUP
-	since20           // its file's content since 2.0
-	since21           // since 2.1
-	since165          // its file's content since 1.6.5
-	contextly         // its file's content together with crlfile and require_certificate
-)
 
 // needs is what 2.1 wants of a listener's option.
 type needs uint8
@@ -81,19 +70,7 @@ const (
 // to 1.6 that of certfile and keyfile, is read again only by a listener with
 // crlfile and require_certificate.
 func (o Option) Reloadable(v Version) bool {
-	switch o.reload {
-	case always:
-		return true
-	case since20:
-		return v.atLeast(1, 6, 0)
-	case since21:
-		return v.atLeast(2, 1, 0)
-	case since165:
-		return v.atLeast(1, 6, 5)
-	case contextly:
-		return v.atLeast(1, 6, 0)
-	}
-	return false
+	return o.reload != Version{} && v.Compare(o.reload) >= 0
 }
 
 // Known reports whether a broker of that version accepts the option.
@@ -121,6 +98,7 @@ func OptionOf(key string) (o Option, known bool) {
 }
 
 var (
+	v14 = Version{1, 4, 0}
 	v15 = Version{1, 5, 0}
 	v16 = Version{1, 6, 0}
 	v20 = Version{2, 0, 0}
@@ -137,47 +115,47 @@ const (
 // lines of their own.
 var options = catalogue(
 	// The whole broker.
-	group{Option{Type: BoolValue, reload: always}, `autosave_on_changes connection_messages
+	group{Option{Type: BoolValue, reload: v14}, `autosave_on_changes connection_messages
 		log_timestamp persistence queue_qos0_messages retained_persistence upgrade_outgoing_qos`},
-	group{Option{Type: BoolValue, reload: always, Deprecated: v21, Removed: v30}, `allow_duplicate_messages`},
-	group{Option{Type: BoolValue, reload: always, Since: Version{1, 5, 6}}, `check_retain_source`},
+	group{Option{Type: BoolValue, reload: v14, Deprecated: v21, Removed: v30}, `allow_duplicate_messages`},
+	group{Option{Type: BoolValue, reload: v14, Since: Version{1, 5, 6}}, `check_retain_source`},
 	group{Option{Type: BoolValue, Since: v21}, `enable_control_api`},
 	group{Option{Type: BoolValue, Since: v15, Deprecated: v21, Removed: v30}, `per_listener_settings`},
 	group{Option{Type: BoolValue, Since: v16}, `retain_available`},
 	group{Option{Type: BoolValue, Since: v15}, `set_tcp_nodelay`},
-	group{Option{Type: NumberValue, reload: always}, `autosave_interval`},
+	group{Option{Type: NumberValue, reload: v14}, `autosave_interval`},
 	group{Option{Type: NumberValue, Since: v21}, `global_max_clients global_max_connections`},
-	group{Option{Type: NumberValue, reload: always, min: 0, max: 7}, `log_facility`},
+	group{Option{Type: NumberValue, reload: v14, min: 0, max: 7}, `log_facility`},
 	group{Option{Type: NumberValue, Since: v15}, `max_inflight_bytes max_queued_bytes`},
 	group{Option{Type: NumberValue, min: -maxInt, max: maxUint16}, `max_inflight_messages`},
 	group{Option{Type: NumberValue, Since: v16, min: 0, max: maxUint16}, `max_keepalive`},
 	group{Option{Type: NumberValue, Since: v16, min: 20, max: maxInt}, `max_packet_size`},
 	group{Option{Type: NumberValue}, `max_queued_messages`},
 	group{Option{Type: NumberValue, Since: Version{1, 4, 15}, min: 0, max: maxInt}, `memory_limit`},
-	group{Option{Type: NumberValue, reload: always, min: 0, max: 268435455}, `message_size_limit`},
+	group{Option{Type: NumberValue, reload: v14, min: 0, max: 268435455}, `message_size_limit`},
 	group{Option{Type: NumberValue, Since: v21, min: 0, max: maxUint16}, `packet_buffer_size`},
-	group{Option{Type: NumberValue, Since: Version{2, 0, 21}, reload: always}, `retain_expiry_interval`},
-	group{Option{Type: NumberValue, reload: always, min: 0, max: maxUint16}, `sys_interval`},
+	group{Option{Type: NumberValue, Since: Version{2, 0, 21}, reload: v14}, `retain_expiry_interval`},
+	group{Option{Type: NumberValue, reload: v14, min: 0, max: maxUint16}, `sys_interval`},
 	group{Option{Type: NumberValue, Since: v16, min: 0, max: maxUint16}, `websockets_headers_size`},
-	group{Option{Type: NumberValue, reload: always, Deprecated: v21}, `websockets_log_level`},
-	group{Option{reload: always, Deprecated: v20, Removed: v30}, `clientid_prefixes`},
+	group{Option{Type: NumberValue, reload: v14, Deprecated: v21}, `websockets_log_level`},
+	group{Option{reload: v14, Deprecated: v20, Removed: v30}, `clientid_prefixes`},
 	group{Option{Repeats: true}, `include_dir`},
-	group{Option{Type: ListValue, reload: always, Repeats: true, words: "none syslog stdout stderr topic file"}, `log_dest`},
-	group{Option{Type: WordValue, reload: always, Repeats: true,
+	group{Option{Type: ListValue, reload: v14, Repeats: true, words: "none syslog stdout stderr topic file"}, `log_dest`},
+	group{Option{Type: WordValue, reload: v14, Repeats: true,
 		words: "none information notice warning error debug subscribe unsubscribe internal websockets all"}, `log_type`},
-	group{Option{reload: always, Since: v16, strict: true}, `log_timestamp_format`},
-	group{Option{reload: always, strict: true}, `persistence_file persistence_location`},
-	group{Option{Type: WordValue, reload: always}, `persistent_client_expiration`},
+	group{Option{reload: v14, Since: v16, strict: true}, `log_timestamp_format`},
+	group{Option{reload: v14, strict: true}, `persistence_file persistence_location`},
+	group{Option{Type: WordValue, reload: v14}, `persistent_client_expiration`},
 	group{Option{strict: true}, `pid_file`},
 	group{Option{}, `user`},
 	group{Option{Removed: v20}, `ffdc_output max_log_entries store_clean_interval trace_level trace_output`},
 	group{Option{Deprecated: v16}, `retry_interval`},
 
 	// Who may do what.
-	group{Option{Security: true, reload: always, Deprecated: v21, Removed: v30}, `acl_file password_file`},
-	group{Option{Security: true, reload: always}, `psk_file`},
-	group{Option{Security: true, reload: always, Deprecated: v21, Removed: v30, strict: true}, `auto_id_prefix`},
-	group{Option{Security: true, reload: always, Type: BoolValue}, `allow_anonymous allow_zero_length_clientid`},
+	group{Option{Security: true, reload: v14, Deprecated: v21, Removed: v30}, `acl_file password_file`},
+	group{Option{Security: true, reload: v14}, `psk_file`},
+	group{Option{Security: true, reload: v14, Deprecated: v21, Removed: v30, strict: true}, `auto_id_prefix`},
+	group{Option{Security: true, reload: v14, Type: BoolValue}, `allow_anonymous allow_zero_length_clientid`},
 
 	// A listener.
 	group{Option{Scope: ListenerScope, Type: ListValue, Repeats: true}, `listener`},
@@ -186,11 +164,11 @@ var options = catalogue(
 	group{Option{Scope: ListenerScope, Type: ListValue, Since: v21, section: realListener}, `accept_protocol_versions`},
 	group{Option{Scope: ListenerScope, Since: v21, section: realListener, Repeats: true}, `plugin_use`},
 	group{Option{Scope: ListenerScope, Since: v16, strict: true}, `bind_interface`},
-	group{Option{Scope: ListenerScope, reload: contextly, section: someListener}, `cafile`},
+	group{Option{Scope: ListenerScope, reload: v16, section: someListener}, `cafile`},
 	group{Option{Scope: ListenerScope}, `capath ciphers`},
 	group{Option{Scope: ListenerScope, Since: v20}, `ciphers_tls1.3`},
-	group{Option{Scope: ListenerScope, reload: since20}, `certfile keyfile`},
-	group{Option{Scope: ListenerScope, reload: since165}, `crlfile`},
+	group{Option{Scope: ListenerScope, reload: v16}, `certfile keyfile`},
+	group{Option{Scope: ListenerScope, reload: Version{1, 6, 5}}, `crlfile`},
 	group{Option{Scope: ListenerScope, Since: v16, Deprecated: v21}, `dhparamfile`},
 	group{Option{Scope: ListenerScope, strict: true, section: someListener, quiet: true}, `http_dir`},
 	group{Option{Scope: ListenerScope, strict: true, section: someListener, Since: v21}, `listener_auto_id_prefix`},
@@ -205,7 +183,7 @@ var options = catalogue(
 	group{Option{Scope: ListenerScope, quiet: true, strict: true, section: someListener}, `tls_version`},
 	group{Option{Scope: ListenerScope, Type: BoolValue, Since: v21, section: someListener},
 		`disable_client_cert_date_checks listener_allow_anonymous proxy_protocol_v2_require_tls`},
-	group{Option{Scope: ListenerScope, Type: BoolValue, reload: since21}, `require_certificate`},
+	group{Option{Scope: ListenerScope, Type: BoolValue, reload: v21}, `require_certificate`},
 	group{Option{Scope: ListenerScope, Type: BoolValue}, `use_identity_as_username use_username_as_clientid`},
 	group{Option{Scope: ListenerScope, Type: BoolValue, Since: v15}, `use_subject_as_username`},
 	group{Option{Scope: ListenerScope, Type: NumberValue, Since: v21, section: someListener, min: 1, max: 2}, `enable_proxy_protocol`},
@@ -217,31 +195,31 @@ var options = catalogue(
 
 	// A bridge.
 	group{Option{Scope: ConnectionScope, Repeats: true}, `connection`},
-	group{Option{Scope: ConnectionScope, Type: ListValue, reload: since21}, `address addresses restart_timeout`},
-	group{Option{Scope: ConnectionScope, Type: ListValue, reload: since21, Repeats: true}, `topic`},
-	group{Option{Scope: ConnectionScope, Type: ListValue, Since: v21, reload: since21}, `bridge_tcp_keepalive`},
-	group{Option{Scope: ConnectionScope, reload: since21, strict: true}, `bridge_cafile bridge_capath bridge_certfile
+	group{Option{Scope: ConnectionScope, Type: ListValue, reload: v21}, `address addresses restart_timeout`},
+	group{Option{Scope: ConnectionScope, Type: ListValue, reload: v21, Repeats: true}, `topic`},
+	group{Option{Scope: ConnectionScope, Type: ListValue, Since: v21, reload: v21}, `bridge_tcp_keepalive`},
+	group{Option{Scope: ConnectionScope, reload: v21, strict: true}, `bridge_cafile bridge_capath bridge_certfile
 		bridge_identity bridge_psk bridge_tls_version clientid local_clientid local_password local_username
 		notification_topic password remote_clientid remote_password remote_username username`},
-	group{Option{Scope: ConnectionScope, reload: since21}, `bridge_keyfile`},
-	group{Option{Scope: ConnectionScope, reload: since21, strict: true, Since: v16}, `bridge_alpn`},
-	group{Option{Scope: ConnectionScope, reload: since21, strict: true, Since: v20}, `bridge_bind_address`},
-	group{Option{Scope: ConnectionScope, reload: since21, strict: true, Since: v21}, `bridge_ciphers bridge_ciphers_tls1.3`},
-	group{Option{Scope: ConnectionScope, Type: WordValue, reload: since21, words: "mqttv31 mqttv311 mqttv50"}, `bridge_protocol_version`},
-	group{Option{Scope: ConnectionScope, Type: WordValue, Since: v21, reload: since21, words: "lazy immediate"}, `bridge_reload_type`},
-	group{Option{Scope: ConnectionScope, Type: WordValue, reload: since21, words: "automatic lazy once"}, `start_type`},
-	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: since21}, `bridge_attempt_unsubscribe bridge_insecure
+	group{Option{Scope: ConnectionScope, reload: v21}, `bridge_keyfile`},
+	group{Option{Scope: ConnectionScope, reload: v21, strict: true, Since: v16}, `bridge_alpn`},
+	group{Option{Scope: ConnectionScope, reload: v21, strict: true, Since: v20}, `bridge_bind_address`},
+	group{Option{Scope: ConnectionScope, reload: v21, strict: true, Since: v21}, `bridge_ciphers bridge_ciphers_tls1.3`},
+	group{Option{Scope: ConnectionScope, Type: WordValue, reload: v21, words: "mqttv31 mqttv311 mqttv50"}, `bridge_protocol_version`},
+	group{Option{Scope: ConnectionScope, Type: WordValue, Since: v21, reload: v21, words: "lazy immediate"}, `bridge_reload_type`},
+	group{Option{Scope: ConnectionScope, Type: WordValue, reload: v21, words: "automatic lazy once"}, `start_type`},
+	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21}, `bridge_attempt_unsubscribe bridge_insecure
 		cleansession notifications round_robin try_private`},
-	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: since21, Since: v15}, `notifications_local_only`},
-	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: since21, Since: v16}, `bridge_require_ocsp`},
-	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: since21, Since: v20}, `bridge_outgoing_retain local_cleansession`},
-	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: since21, Since: v21}, `bridge_tls_use_os_certs`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: since21}, `idle_timeout threshold`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: since21, min: -maxInt, max: maxUint16}, `keepalive_interval`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: since21, Since: v20}, `bridge_max_packet_size`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: since21, Since: v21, min: 0, max: maxUint16}, `bridge_max_topic_alias`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: since21, Since: v21, min: 1, max: maxUint16}, `bridge_receive_maximum`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: since21, Since: v21, min: 0, max: maxInt},
+	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v15}, `notifications_local_only`},
+	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v16}, `bridge_require_ocsp`},
+	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v20}, `bridge_outgoing_retain local_cleansession`},
+	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v21}, `bridge_tls_use_os_certs`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21}, `idle_timeout threshold`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, min: -maxInt, max: maxUint16}, `keepalive_interval`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v20}, `bridge_max_packet_size`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 0, max: maxUint16}, `bridge_max_topic_alias`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 1, max: maxUint16}, `bridge_receive_maximum`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 0, max: maxInt},
 		`bridge_session_expiry_interval bridge_tcp_user_timeout`},
 
 	// A plugin.

@@ -355,6 +355,15 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"1.6.15": "warning acl-empty\n",
 			"2.0.11": "warning acl-empty\n",
 		}},
+		{"broken DH parameters", func(t *testing.T, m *material) {
+			m.write(t, "dh.pem", []byte("x"))
+			m.write(t, "mosquitto.conf.extra", []byte("dhparamfile dh.pem\n"))
+		}, map[string]string{
+			"1.4.13": "",
+			"2.0.11": "refused dhparamfile-invalid\n",
+			"2.0.21": "refused dhparamfile-invalid\n",
+			"2.1.2":  "",
+		}},
 		{"world-readable", func(t *testing.T, m *material) { m.chmod(t, "access.acl", 0o644) }, map[string]string{
 			"2.0.11":     "",
 			"2.0.15":     "",
@@ -370,6 +379,8 @@ func TestCheckFilesByVersion(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMaterial(t)
 			tt.change(t, m)
+			extra, _ := os.ReadFile(m.path("mosquitto.conf.extra"))
+			goodConf := goodConf + string(extra)
 			f := parse(t, "listener 8883\n"+goodConf)
 			for v, want := range tt.want {
 				env := mosquittoconf.Environment{Dir: m.dir, Version: v}
@@ -507,6 +518,12 @@ func TestCheckFilesAsAnotherUser(t *testing.T) {
 	if got := verdicts(f.CheckFiles(env)); strings.Contains(got, "refused") {
 		t.Errorf("file of another group of the user: got %q", got)
 	}
+	m.chmod(t, "ca.crl", 0o600)
+	env.Version = "1.6.15"
+	if got := verdicts(f.CheckFiles(env)); got != "trap file-unreadable\n" {
+		t.Errorf("list of root's, which 1.x reads as root: got %q", got)
+	}
+	m.chmod(t, "ca.crl", 0o644)
 	env.Version = "2.0.21"
 	if got := verdicts(f.CheckFiles(env)); got != "warning owner\n" {
 		t.Errorf("file of another owner: got %q", got)

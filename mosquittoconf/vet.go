@@ -37,12 +37,12 @@ func (f *File) Vet(v Version) []Finding {
 		global:   &holder{},
 		current:  make(map[*File]*scopes),
 		names:    make(map[string]statement),
+		main:     f,
 	}
 	for _, s := range f.statements {
-		vet.main = f
 		vet.statement(s)
 	}
-	vet.listeners(f)
+	vet.listeners()
 	vet.access()
 	vet.bridges()
 	vet.plugins()

@@ -2,6 +2,7 @@ package mosquittoconf_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -185,6 +186,10 @@ var vetted = []struct {
 		shows: func(t *testing.T, m *material, b *mosquittotest.Broker) error { return publishes(b, "any/thing") }},
 	{name: "acl-file plugin with another option", conf: "plugin ACLPLUGIN\nplugin_opt_acl_file access.acl\nplugin_opt_other x\n", id: "plugin-option", severity: refusedIn21},
 	{name: "plugin that nobody uses", conf: "plugin_load acl ACLPLUGIN\nplugin_opt_acl_file access.acl\n", id: "plugin-unused", severity: refusedIn21},
+	{name: "plugin beside rules", conf: "plugin ACLPLUGIN\nplugin_opt_acl_file open.acl\nallow_anonymous true\nacl_file access.acl\n", id: "plugin-over-acl", severity: since{{"2.0.0", "warning"}},
+		change: func(t *testing.T, m *material) { m.write(t, "open.acl", []byte("topic readwrite #\n")) },
+		shows: func(t *testing.T, m *material, b *mosquittotest.Broker) error { return publishes(b, "any/thing") }},
+	{name: "one plugin twice", conf: strings.Repeat("plugin DYNSEC\nplugin_opt_config_file dynsec.json\n", 2), id: "plugin-twice", severity: since{{"2.0.21", "refused"}}},
 	{name: "bridge without topic", conf: "connection b\naddress 127.0.0.1:1\n", id: "bridge-incomplete", severity: always("refused")},
 	{name: "bridge without address", conf: "connection b\ntopic #\n", id: "bridge-incomplete", severity: always("refused")},
 	{name: "bridge of one name twice", conf: "connection b\naddress 127.0.0.1:1\ntopic #\nconnection b\naddress 127.0.0.1:1\ntopic #\n", id: "duplicate", severity: always("refused")},
@@ -215,13 +220,8 @@ func TestVet(t *testing.T) {
 			m.remote(t, strings.Contains(tt.conf, "TLSREMOTE"))
 			above, conf := m.fill(t, tt.above), m.fill(t, tt.conf)
 			global := "log_dest stderr\nlog_type all\n"
-			if strings.Contains(conf, "ACLPLUGIN") {
-				plugin := aclPlugin(t)
-				if plugin == "" {
-					plugin = "/nowhere/mosquitto_acl_file.so"
-				}
-				conf = strings.ReplaceAll(conf, "ACLPLUGIN", plugin)
-			}
+			conf = strings.ReplaceAll(conf, "ACLPLUGIN", cmp.Or(aclPlugin(t), "/nowhere/mosquitto_acl_file.so"))
+			conf = strings.ReplaceAll(conf, "DYNSEC", cmp.Or(library(t, "mosquitto_dynamic_security.so"), "/nowhere/mosquitto_dynamic_security.so"))
 			text := global + above + "listener 65535 127.0.0.1\n" + strings.ReplaceAll(conf, "SAME", "65535")
 			f := parse(t, text)
 			// Every version is asked for what it would say.
@@ -290,7 +290,10 @@ func (m *material) startFilled(t *testing.T, above, conf string) (*mosquittotest
 }
 
 // aclPlugin is the acl-file plugin of the broker at hand, "" if it has none.
-func aclPlugin(t *testing.T) string {
+func aclPlugin(t *testing.T) string { return library(t, "mosquitto/mosquitto_acl_file.so") }
+
+// library is a plugin of the broker at hand.
+func library(t *testing.T, name string) string {
 	t.Helper()
 	b, err := mosquitto.Find(context.Background(), os.Getenv("MOSQUITTO"))
 	if err != nil {
@@ -303,7 +306,7 @@ func aclPlugin(t *testing.T) string {
 			root = string(at[1])
 		}
 	}
-	found, _ := filepath.Glob(filepath.Join(root, "usr/lib/*/mosquitto/mosquitto_acl_file.so"))
+	found, _ := filepath.Glob(filepath.Join(root, "usr/lib/*", name))
 	if len(found) == 0 {
 		return ""
 	}

@@ -43,7 +43,7 @@ func (t *vetter) opensDefault() bool {
 	return false
 }
 
-func (t *vetter) listeners(f *File) {
+func (t *vetter) listeners() {
 	if d := t.defaultListener; d != nil {
 		first := d.statements
 		switch {
