@@ -57,7 +57,7 @@ func diff(old, new *x509.RevocationList) (c Changes, err error) {
 			continue
 		}
 		var before item
-		_ = s.item(&before) // read before
+		s.again(&before)
 		e, earlier := it.entry(), before.entry()
 		if e.Reason != earlier.Reason || !e.RevokedAt.Equal(earlier.RevokedAt) {
 			c.Changed = append(c.Changed, it.whole())

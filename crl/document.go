@@ -210,22 +210,21 @@ const (
 	usualReason = len(onlyReason) + 1
 )
 
-// usualItem recognizes an entry of the usual form at the beginning of b, and
-// checks it. n is its length, 0 if it is of another form or wrong; octets is
-// the length of its serial. item reads the same and more; a large list's time
-// goes by here.
-func usualItem(b []byte) (n, octets int) {
+// usualShape recognizes an entry of the usual form at the beginning of b. n is
+// its length, 0 if it is of another form; octets is the length of its serial.
+// Serial and date may yet be wrong.
+func usualShape(b []byte) (n, octets int) {
 	if len(b) < minEntry || b[0] != tagSequence || b[1] < minEntry-2 || b[1] >= 0x80 || len(b) < 2+int(b[1]) || b[2] != tagInteger {
 		return 0, 0
 	}
 	b = b[:2+int(b[1])]
 	octets = int(b[3])
 	tail := len(b) - usualSerial - octets
-	if tail != usualDate && tail != usualDate+usualReason || octets == 0 || octets > 1 && !isInteger(b[usualSerial:usualSerial+octets]) {
+	if tail != usualDate && tail != usualDate+usualReason {
 		return 0, 0
 	}
 	date := b[usualSerial+octets:]
-	if date[0] != tagUTCTime || date[1] != 13 || date[14] != 'Z' || !isDate(date[2:]) {
+	if date[0] != tagUTCTime || date[1] != 13 || date[14] != 'Z' {
 		return 0, 0
 	}
 	if tail > usualDate {
@@ -239,20 +238,44 @@ func usualItem(b []byte) (n, octets int) {
 	return len(b), octets
 }
 
+// usualItem is usualShape of entries that are right. What it does not know
+// item reads, or finds wrong; a large list's time goes by here.
+func usualItem(b []byte) (n, octets int) {
+	if n, octets = usualShape(b); n == 0 || !isInteger(b[usualSerial:usualSerial+octets]) || !isDate(b[usualSerial+octets+2:]) {
+		return 0, 0
+	}
+	return n, octets
+}
+
+// usual moves behind an entry of the usual form.
+func (s *scanner) usual(it *item, n, octets int) {
+	dateAt := s.at + usualSerial + octets
+	it.serial = s.der[s.at+usualSerial : dateAt]
+	it.date = stamp{tagUTCTime, s.der[dateAt+2 : dateAt+usualDate]}
+	s.at += n
+	it.extensions, it.reason = scanner{}, 0
+	if dateAt+usualDate < s.at {
+		it.extensions = scanner{s.der, dateAt + usualDate + 2, s.at}
+		it.reason = int(s.der[s.at-1])
+	}
+}
+
+// again reads the next entry, which has been read before, so that nothing can
+// be wrong with it.
+func (s *scanner) again(it *item) {
+	if n, octets := usualShape(s.der[s.at:s.end]); n > 0 {
+		s.usual(it, n, octets)
+		return
+	}
+	_ = s.item(it)
+}
+
 // item reads the next entry. Its serial and date are checked; its extensions
 // are not if reason is -1: that is up to details.
 func (s *scanner) item(it *item) error {
 	at := s.at
 	if n, octets := usualItem(s.der[at:s.end]); n > 0 {
-		dateAt := at + usualSerial + octets
-		it.serial = s.der[at+usualSerial : dateAt]
-		it.date = stamp{tagUTCTime, s.der[dateAt+2 : dateAt+usualDate]}
-		s.at += n
-		it.extensions, it.reason = scanner{}, 0
-		if dateAt+usualDate < s.at {
-			it.extensions = scanner{s.der, dateAt + usualDate + 2, s.at}
-			it.reason = int(s.der[s.at-1])
-		}
+		s.usual(it, n, octets)
 		return nil
 	}
 	*it = item{}

@@ -151,7 +151,7 @@ func (ix *Index) Lookup(serial *big.Int) (Entry, bool) {
 		return Entry{}, false
 	}
 	var it item
-	_ = s.item(&it) // read before
+	s.again(&it)
 	e := it.entry()
 	e.Serial = serial
 	return e, true
@@ -209,7 +209,7 @@ func (ix *Index) items() iter.Seq[*item] {
 	return func(yield func(*item) bool) {
 		var it item
 		for s := ix.d.revoked; !s.empty(); {
-			_ = s.item(&it) // read before
+			s.again(&it)
 			if !yield(&it) {
 				return
 			}

@@ -77,7 +77,7 @@ func (ix *Index) lint() []Finding {
 	var plain, extended tally
 	e := entryFacts{list: ix.d, delta: ix.d.isDelta()}
 	for s := ix.d.revoked; !s.empty(); {
-		_ = s.item(&e.item) // read before
+		s.again(&e.item)
 		e.read()
 		plain.apply(entryRules[:], &e)
 		if e.reason < 0 { // not the usual form

@@ -57,7 +57,7 @@ func merge(base, delta *x509.RevocationList) (*Template, error) {
 		}
 		if s, ok := changes.find(it.serial); ok {
 			listed[string(it.serial)] = true
-			_ = s.item(it) // read before
+			s.again(it)
 			if it.entry().Reason == RemoveFromCRL {
 				return
 			}
