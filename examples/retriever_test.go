@@ -2,13 +2,16 @@ package examples_test
 
 import (
 	"bufio"
+	"encoding/json"
 	"io"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
@@ -98,19 +101,19 @@ func TestRetrieverRefusals(t *testing.T) {
 		code  int
 		words string
 	}{
-		{"wrong password", "wrong " + secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin"}, 1, "wrong user or password"},
-		{"unknown user", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "nobody"}, 1, "wrong user or password"},
+		{"wrong password", "wrong " + secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin"}, 3, "wrong user or password"},
+		{"unknown user", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "nobody"}, 3, "wrong user or password"},
 		{"unknown device", secret + "\n", []string{url, "ffff", "IOTmidCA", "-u", "admin"}, 1, "has to be created in dojot first"},
 		{"unknown CA", secret + "\n", []string{url, "24f6", "NoSuchCA", "-u", "admin"}, 1, "names of CA and device"},
-		{"nobody there", secret + "\n", []string{"http://127.0.0.1:1", "24f6", "IOTmidCA", "-u", "admin"}, 1, "check HOST"},
+		{"nobody there", secret + "\n", []string{"http://127.0.0.1:1", "24f6", "IOTmidCA", "-u", "admin"}, 4, "check HOST"},
 		{"no password", "", []string{url, "24f6", "IOTmidCA", "-u", "admin"}, 1, "empty"},
 		{"nobody to ask for the user", secret + "\n", []string{url, "24f6", "IOTmidCA"}, 2, "--username"},
 		{"too few arguments", "", []string{url, "24f6"}, 2, "HOST DEVICE CA"},
 		{"host without scheme", "", []string{"localhost:8000", "24f6", "IOTmidCA"}, 2, "http://"},
-		{"device is a path", secret + "\n", []string{url, "../24f6", "IOTmidCA", "-u", "admin"}, 1, `device "../24f6"`},
+		{"device is a path", secret + "\n", []string{url, "../24f6", "IOTmidCA", "-u", "admin"}, 2, `device "../24f6"`},
 		{"CA is a path", secret + "\n", []string{url, "24f6", "../IOTmidCA", "-u", "admin"}, 2, "want a name"},
 		{"same files", secret + "\n", []string{url, "24f6", "24f6", "-u", "admin"}, 2, "the same"},
-		{"short key", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin", "-k", "1024"}, 1, "key length"},
+		{"short key", secret + "\n", []string{url, "24f6", "IOTmidCA", "-u", "admin", "-k", "1024"}, 2, "key length"},
 		{"password on the command line", "", []string{url, "24f6", "IOTmidCA", "-u", "admin", "--password", secret}, 2, "--password"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -197,5 +200,141 @@ func TestRetrieverOnATerminal(t *testing.T) {
 	}
 	if !strings.Contains(shown.String(), "Authenticated") || strings.Contains(shown.String(), secret) {
 		t.Errorf("the terminal shows\n%s", shown.String())
+	}
+}
+
+// Many devices are enrolled in one run, that is taken up where it was cut, and
+// says what became of each.
+func TestRetrieverOfMany(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	retrieve := func(devices string, args ...string) (string, int) {
+		t.Helper()
+		return run(t, dir, secret+"\n", "retriever", append([]string{url, devices, "IOTmidCA", "-u", "admin", "--parallel", "2"}, args...)...)
+	}
+	out, code := retrieve("24f6,dev[1-3]", "--report", "report.json")
+	if code != 1 || !strings.Contains(out, "1 made, 3 failed\n") || !strings.Contains(out, "3 of 4 devices failed, the first is dev1") {
+		t.Errorf("devices that dojot does not know: exit status %d\n%s", code, out)
+	}
+	out, code = retrieve("24f6,dev[1-3]", "--register", "--report", "report.json", "--common-name", "{device}")
+	if code != 0 || !strings.Contains(out, "3 made, 1 kept\n") {
+		t.Errorf("taken up: exit status %d\n%s", code, out)
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "report.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var report struct {
+		Count   map[string]int
+		Devices []struct{ Device, Status string }
+	}
+	if err := json.Unmarshal(text, &report); err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if report.Count["made"] != 3 || len(report.Devices) != 4 || report.Devices[0].Device != "24f6" || report.Devices[0].Status != "kept" {
+		t.Errorf("the report is\n%s", text)
+	}
+	if out, code := retrieve("24f6,dev[1-3]", "--renew"); code != 0 || out != "" {
+		t.Errorf("nothing to renew: exit status %d\n%s", code, out)
+	}
+}
+
+// A hook that fails is run again by the next run, though nothing changes then.
+func TestRetrieverHook(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	retrieve := func(hook ...string) (string, int) {
+		t.Helper()
+		return run(t, dir, secret+"\n", "retriever", append([]string{url, "24f6", "IOTmidCA", "-u", "admin", "--renew", "--"}, hook...)...)
+	}
+	if out, code := retrieve("sh", "-c", "exit 7"); code != 5 || !strings.Contains(out, "exit status 7") || !strings.Contains(out, "tried again") {
+		t.Errorf("it fails: exit status %d\n%s", code, out)
+	}
+	told := []string{"sh", "-c", "echo $1 $RETRIEVER_DEVICE $RETRIEVER_CERT >>told", "-", "a b"}
+	for range 2 {
+		if out, code := retrieve(told...); code != 0 || out != "" {
+			t.Errorf("exit status %d\n%s", code, out)
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "told"))
+	if err != nil || string(text) != "a b 24f6 certs/24f6.crt\n" {
+		t.Errorf("told %q, %v, want once", text, err)
+	}
+}
+
+func TestRetrieverPKCS12(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "p12pw"), []byte("battery staple\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{url, "24f6", "IOTmidCA", "-u", "admin"}
+	// Whether it is asked for at once or later.
+	for _, more := range [][]string{nil, {"--p12-password-file", "p12pw"}} {
+		if out, code := run(t, dir, secret+"\n", "retriever", append(args, more...)...); code != 0 {
+			t.Fatalf("exit status %d\n%s", code, out)
+		}
+	}
+	path := filepath.Join(dir, "certs", "24f6.p12")
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("%v, %v", info, err)
+	}
+	text, err := exec.Command("openssl", "pkcs12", "-in", path, "-nodes", "-passin", "file:"+filepath.Join(dir, "p12pw")).CombinedOutput()
+	if err != nil || strings.Count(string(text), "BEGIN CERTIFICATE") != 2 || strings.Count(string(text), "BEGIN PRIVATE KEY") != 1 {
+		t.Errorf("openssl: %v\n%s", err, text)
+	}
+	if err := exec.Command("openssl", "pkcs12", "-in", path, "-nodes", "-passin", "pass:wrong").Run(); err == nil {
+		t.Error("any password will do")
+	}
+}
+
+// A plan asks nobody and changes nothing.
+func TestRetrieverPlan(t *testing.T) {
+	dir := t.TempDir()
+	out, code := run(t, dir, "", "retriever", "http://127.0.0.1:1", "dev[1-2]", "IOTmidCA", "--plan")
+	if code != 0 || strings.Count(out, "make ") != 10 || !strings.Contains(out, "make certs/dev2.key\n") {
+		t.Errorf("exit status %d\n%s", code, out)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("made %v, %v", entries, err)
+	}
+}
+
+// dojot 0.5 takes the tenant of the user into the name.
+func TestRetrieverTenant(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	if out, code := run(t, dir, secret+"\n", "retriever", url, "24f6", "IOTmidCA", "-u", "admin", "--register", "--common-name", "{tenant}:{device}"); code != 0 {
+		t.Fatalf("exit status %d\n%s", code, out)
+	}
+	text, err := exec.Command("openssl", "x509", "-noout", "-subject", "-in", filepath.Join(dir, "certs", "24f6.crt")).CombinedOutput()
+	if err != nil || !strings.Contains(string(text), "CN = admin:24f6") {
+		t.Errorf("%v\n%s", err, text)
+	}
+}
+
+// The daemon mends what is lost, tells the hook, and ends when it is asked to.
+func TestRetrieverDaemon(t *testing.T) {
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, dir, "retriever", url, "24f6,dev[1-2]", "IOTmidCA", "-u", "admin", "--password-file", "pw", "--register", "--daemon",
+		"--", "sh", "-c", "echo told of $RETRIEVER_DEVICE")
+	for _, device := range []string{"24f6", "dev1", "dev2"} {
+		p.await(t, "told of "+device)
+	}
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatal("it does not end")
+	}
+	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
+		t.Errorf("exit status %d", code)
 	}
 }

@@ -1,19 +1,18 @@
-// Retriever gets a device its key and certificate: it logs in to dojot, fetches
-// the CA's certificate, makes a key and a certificate request, and has it
-// signed. Arguments, options, file names and the order of steps are those of
-// dojot's certificate retriever.
+// Retriever gets devices their keys and certificates, and keeps them good: it
+// logs in to dojot, fetches the CA's certificate, makes a key and a certificate
+// request, and has it signed. Arguments, options, file names and the order of
+// steps are those of dojot's certificate retriever.
 package main
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
-	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -22,95 +21,54 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/internal/durable"
+	"github.com/dojot/mqtt-manager-go/internal/enrol"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
-const usage = `Usage: retriever HOST DEVICE CA [options]
-
-Gets a device its key and certificate from dojot, into ./certs.
-
-  HOST    where dojot is, with scheme and port: http://localhost:8000
-  DEVICE  the device's id, as its certificate shall name it
-  CA      the name of the CA: IOTmidCA
-
-  retriever http://localhost:8000 24f6 IOTmidCA -u admin
-  retriever https://dojot.example.com 24f6 IOTmidCA -u admin --password-file pw -d sensor.local -i 10.0.0.7
-
-The password is asked for without echo. Where there is no terminal, it is the
-first line of standard input, or of the file given.
-
-Options:
-`
-
 // The exit statuses that scripts can tell apart.
 const (
-	exitFailed = 1
-	exitUsage  = 2
+	exitFailed      = 1
+	exitUsage       = 2
+	exitDenied      = 3
+	exitUnavailable = 4
+	exitHook        = 5
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil && !errors.Is(err, pflag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "retriever:", err)
+		os.Exit(status(err))
+	}
+}
+
+func status(err error) int {
 	switch {
-	case errors.Is(err, pflag.ErrHelp):
 	case errors.As(err, new(*usageError)):
-		fmt.Fprintln(os.Stderr, "retriever:", err)
-		os.Exit(exitUsage)
-	case err != nil:
-		fmt.Fprintln(os.Stderr, "retriever:", err)
-		os.Exit(exitFailed)
+		return exitUsage
+	case errors.Is(err, ejbca.ErrDenied):
+		return exitDenied
+	case errors.Is(err, ejbca.ErrUnavailable):
+		return exitUnavailable
+	case errors.As(err, new(*provision.HookError)):
+		return exitHook
 	}
+	return exitFailed
 }
 
-type usageError struct{ error }
-
-type settings struct {
-	host, device, ca      string
-	username, passwordIn  string
-	overwrite, skipVerify bool
-	keyBits               int
-	dns                   []string
-	ips                   []net.IP
-	certs                 string
-}
-
-func parse(args []string, stderr io.Writer) (*settings, error) {
-	s := &settings{}
-	flags := pflag.NewFlagSet("retriever", pflag.ContinueOnError)
-	flags.SortFlags = false
-	flags.SetOutput(io.Discard) // main prints the error once
-	flags.StringVarP(&s.username, "username", "u", "", "your dojot user; asked for if not given")
-	flags.StringVar(&s.passwordIn, "password-file", "", "a file whose first line is the password")
-	flags.BoolVarP(&s.overwrite, "overwrite", "w", false, "make everything anew, whatever is there")
-	flags.IntVarP(&s.keyBits, "key-length", "k", provision.DefaultKeyBits, "length of the RSA key, in bits")
-	flags.StringArrayVarP(&s.dns, "dns", "d", nil, "a host name of the device, for its certificate; may be repeated")
-	flags.IPSliceVarP(&s.ips, "ip", "i", nil, "an address of the device, for its certificate; may be repeated")
-	flags.BoolVar(&s.skipVerify, "skip-https-check", false, "do not verify the certificate of HOST: whoever is in between gets your password")
-	flags.StringVar(&s.certs, "certs", "certs", "the folder for the files")
-	help := flags.BoolP("help", "h", false, "print this text")
-	if err := flags.Parse(args); err != nil {
-		return nil, &usageError{err}
-	}
-	if *help {
-		fmt.Fprint(stderr, usage+flags.FlagUsages())
-		return nil, pflag.ErrHelp
-	}
-	if flags.NArg() != 3 {
-		return nil, &usageError{fmt.Errorf("want HOST DEVICE CA, got %d arguments (see --help)", flags.NArg())}
-	}
-	s.host, s.device, s.ca = strings.TrimRight(flags.Arg(0), "/"), flags.Arg(1), flags.Arg(2)
-	u, err := url.Parse(s.host)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, &usageError{fmt.Errorf("HOST %q: want http:// or https:// and a host", s.host)}
-	}
-	if s.ca == "" || s.ca != filepath.Base(s.ca) || s.ca == s.device {
-		return nil, &usageError{fmt.Errorf("CA %q: want a name, and not the device's, or their files would be the same", s.ca)}
-	}
-	return s, nil
+// retriever is one run.
+type retriever struct {
+	*settings
+	stdout, stderr io.Writer
+	web            *http.Client
+	login          *ejbca.Credentials
+	shared         *enrol.Shared
 }
 
 func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) error {
@@ -118,123 +76,262 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	if err := s.ask(stdin, stderr); err != nil {
+	r := &retriever{settings: s, stdout: stdout, stderr: stderr, web: &http.Client{Timeout: time.Minute}}
+	if s.plan {
+		return r.showPlan()
+	}
+	if err := s.readSecrets(stdin, stderr); err != nil {
 		return err
 	}
-	password, err := s.password(stdin, stderr)
-	if err != nil {
-		return err
-	}
-	web := &http.Client{Timeout: time.Minute}
 	if s.skipVerify {
 		transport := http.DefaultTransport.(*http.Transport).Clone()
 		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
-		web.Transport = transport
+		r.web.Transport = transport
 	}
-	login := &ejbca.Credentials{BaseURL: s.host, HTTPClient: web, Username: s.username, Password: password}
-	if _, err := login.Token(ctx); err != nil {
-		return fmt.Errorf("%w\n  %s", err, remedy(err))
+	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
+	r.shared = &enrol.Shared{CA: r.issuer("")}
+	token, err := r.login.Token(ctx)
+	if err != nil {
+		return withRemedy(err)
 	}
-	fmt.Fprintln(stdout, "Authenticated")
+	if !s.renew {
+		fmt.Fprintln(stdout, "Authenticated")
+	}
+	if err := s.findTenant(token); err != nil {
+		return err
+	}
+	if s.daemon {
+		return r.keep(ctx)
+	}
+	return r.once(ctx)
+}
 
-	identity := provision.Identity{
-		CommonName: s.device,
-		DNSNames:   s.dns,
-		IPs:        s.ips,
-		KeyBits:    s.keyBits,
-		Files:      provision.DeviceFiles(s.certs, s.device, s.ca),
-		Overwrite:  s.overwrite,
+// once sees to all devices.
+func (r *retriever) once(ctx context.Context) error {
+	job := &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
+		return r.renewer(device, r.shared.For(r.issuer(device)))
+	}}
+	switch many := len(r.devices) > 1; {
+	case many && isTerminal(r.stderr) && !r.renew:
+		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
+	case many:
+		job.Done = r.tell
 	}
-	identity.Report = func(step provision.Step) { s.report(stdout, identity.Files, step) }
-	issuer := &ejbca.Issuer{
-		Client:   &ejbca.Client{BaseURL: s.host, HTTPClient: web, Token: login.Token},
-		CA:       s.ca,
-		User:     s.device,
-		Password: enrolmentPassword,
+	report := job.Do(ctx)
+	if r.reportTo != "" {
+		if err := r.saveReport(report); err != nil {
+			return errors.Join(report.Err(), fmt.Errorf("--report: %w", err))
+		}
 	}
-	if _, err := identity.Ensure(ctx, issuer); err != nil {
-		return fmt.Errorf("%w\n  %s", err, remedy(err))
+	for _, d := range report.Devices {
+		if d.Warning != "" {
+			fmt.Fprintf(r.stderr, "retriever: %s: warning: %s\n", d.Device, d.Warning)
+		}
+	}
+	if err := r.completeP12(report); err != nil {
+		return withRemedy(errors.Join(report.Err(), &provision.HookError{Err: err}))
+	}
+	if len(r.devices) == 1 {
+		return withRemedy(report.Err())
+	}
+	return r.summarize(report)
+}
+
+// completeP12 makes the files that were not asked for when the certificates
+// were made.
+func (r *retriever) completeP12(report *enrol.Report) error {
+	if r.p12Password == "" {
+		return nil
+	}
+	for _, d := range report.Devices {
+		if d.Status != enrol.Kept {
+			continue
+		}
+		if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+func (r *retriever) p12Path(device string) string { return filepath.Join(r.certs, device+".p12") }
+
+// summarize says how many devices came to what, and gives the first error an
+// exit status.
+func (r *retriever) summarize(report *enrol.Report) error {
+	if !r.renew {
+		var parts []string
+		for _, s := range []enrol.Status{enrol.Made, enrol.Renewed, enrol.Kept, enrol.Failed, enrol.Skipped} {
+			if n := report.Count[s]; n > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", n, s))
+			}
+		}
+		fmt.Fprintln(r.stdout, strings.Join(parts, ", "))
+	}
+	for _, d := range report.Devices {
+		if d.Err != nil {
+			return withRemedy(fmt.Errorf("%d of %d devices failed, the first is %s: %w",
+				report.Count[enrol.Failed]+report.Count[enrol.Skipped], len(r.devices), d.Device, d.Err))
+		}
+	}
+	return nil
+}
+
+// tell is a line for a device among many.
+func (r *retriever) tell(d enrol.Result) {
+	switch {
+	case d.Err != nil:
+		fmt.Fprintf(r.stderr, "%s: %s\n", d.Device, d.Error)
+	case d.Status == enrol.Kept && r.renew:
+	case d.Reason != "":
+		fmt.Fprintf(r.stdout, "%s: %s (the old one: %s)\n", d.Device, d.Status, d.Reason)
+	default:
+		fmt.Fprintf(r.stdout, "%s: %s\n", d.Device, d.Status)
+	}
+}
+
+func (r *retriever) saveReport(report *enrol.Report) error {
+	text, err := json.MarshalIndent(report, "", "  ")
+	if err != nil {
+		return err
+	}
+	text = append(text, '\n')
+	if r.reportTo == "-" {
+		_, err = r.stdout.Write(text)
+		return err
+	}
+	return durable.WriteFile(r.reportTo, text, durable.Attr{Mode: 0o644})
+}
+
+// keep keeps all devices fresh until ctx ends, which is no error.
+func (r *retriever) keep(ctx context.Context) error {
+	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
+	work, ctx := errgroup.WithContext(ctx)
+	for _, device := range r.devices {
+		work.Go(func() error {
+			renewer := r.renewer(device, r.issuer(device))
+			renewer.Identity.Report = nil
+			renewer.Logger = logger.With("device", device)
+			return renewer.Run(ctx)
+		})
+	}
+	if err := work.Wait(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func (r *retriever) issuer(device string) *ejbca.Issuer {
+	return &ejbca.Issuer{
+		Client:   &ejbca.Client{BaseURL: r.host, HTTPClient: r.web, Token: r.login.Token},
+		CA:       r.ca,
+		User:     r.commonName(device),
+		Password: enrolmentPassword,
+		Register: r.register,
+	}
 }
 
 // enrolmentPassword is the one with which dojot registers every device.
 const enrolmentPassword = "dojot"
 
-// ask completes the user name.
-func (s *settings) ask(stdin *os.File, stderr io.Writer) error {
-	if s.username != "" {
-		return nil
+func (r *retriever) identity(device string) *provision.Identity {
+	return &provision.Identity{
+		CommonName: r.commonName(device),
+		DNSNames:   r.dns,
+		IPs:        r.ips,
+		KeyType:    r.keyType,
+		KeyBits:    r.keyBits,
+		Files:      provision.DeviceFiles(r.certs, device, r.ca),
+		Overwrite:  r.overwrite,
 	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return &usageError{errors.New("want --username where there is no terminal to ask for it")}
-	}
-	fmt.Fprint(stderr, "enter your dojot username: ")
-	line, err := readLine(stdin)
-	s.username = line
-	return err
 }
 
-// password never comes from the command line, which every user of the machine
-// can read.
-func (s *settings) password(stdin *os.File, stderr io.Writer) (string, error) {
-	if s.passwordIn != "" {
-		f, err := os.Open(s.passwordIn)
-		if err != nil {
-			return "", fmt.Errorf("--password-file: %w", err)
+func (r *retriever) renewer(device string, ca provision.CA) *provision.Renewer {
+	identity := r.identity(device)
+	if len(r.devices) == 1 {
+		identity.Report = func(step provision.Step) { r.report(identity.Files, step) }
+	}
+	renewer := &provision.Renewer{Identity: identity, CA: ca}
+	if r.p12Password != "" || len(r.hook) > 0 {
+		renewer.Changed = func(ctx context.Context) error { return r.changed(ctx, device, identity.Files) }
+	}
+	return renewer
+}
+
+// changed is what follows a change of a device's files.
+func (r *retriever) changed(ctx context.Context, device string, files provision.Files) error {
+	if r.p12Password != "" {
+		if err := saveP12(r.p12Path(device), r.p12Password, files); err != nil {
+			return err
 		}
-		defer f.Close()
-		return readLine(f)
 	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return readLine(stdin)
+	if len(r.hook) > 0 {
+		return runHook(ctx, r.hook, device, files, r.stderr)
 	}
-	fmt.Fprintf(stderr, "enter password for %s: ", s.username)
-	password, err := term.ReadPassword(int(stdin.Fd()))
-	fmt.Fprintln(stderr)
-	return string(password), err
-}
-
-// readLine reads a name or a password.
-func readLine(r io.Reader) (string, error) {
-	const longest = 4096
-	line, err := bufio.NewReader(io.LimitReader(r, longest)).ReadString('\n')
-	line = strings.TrimRight(line, "\r\n")
-	if line == "" && err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	if line == "" {
-		return "", errors.New("the password (or user name) read is empty")
-	}
-	return line, nil
+	return nil
 }
 
 // report says what became of a file, in the original's words where it had
 // some.
-func (s *settings) report(w io.Writer, files provision.Files, step provision.Step) {
+func (r *retriever) report(files provision.Files, step provision.Step) {
+	device := r.devices[0]
 	what := map[string]struct{ kept, made string }{
 		files.CA:   {"CA Certificate file", "CA certificates retrieved to %s"},
-		files.Key:  {"Key pair", s.device + " key pair created at %s"},
-		files.CSR:  {"CSR file", s.device + " certificate request created at %s"},
-		files.Cert: {"Certificate file", s.device + " certificate signed. Available at %s"},
+		files.Key:  {"Key pair", device + " key pair created at %s"},
+		files.CSR:  {"CSR file", device + " certificate request created at %s"},
+		files.Cert: {"Certificate file", device + " certificate signed. Available at %s"},
 		files.CRL:  {"CRL file", "CRL retrieved to %s"},
 	}[step.Path]
 	if step.Action == provision.Kept {
-		fmt.Fprintf(w, "%s already exists at %s. Skipping.\n", what.kept, step.Path)
+		if !r.renew {
+			fmt.Fprintf(r.stdout, "%s already exists at %s. Skipping.\n", what.kept, step.Path)
+		}
 		return
 	}
-	fmt.Fprintf(w, what.made, step.Path)
+	fmt.Fprintf(r.stdout, what.made, step.Path)
 	if step.Reason != "" {
-		fmt.Fprintf(w, " (the old one: %s)", step.Reason)
+		fmt.Fprintf(r.stdout, " (the old one: %s)", step.Reason)
 	}
-	fmt.Fprintln(w)
+	fmt.Fprintln(r.stdout)
 }
 
-// remedy says what to do about an error of dojot.
+// showPlan says what a run would do, from what is on disk.
+func (r *retriever) showPlan() error {
+	var errs []error
+	for _, device := range r.devices {
+		steps, err := r.identity(device).Plan()
+		for _, s := range steps {
+			verb := "keep"
+			if s.Action == provision.Made {
+				verb = "make"
+			}
+			if s.Reason != "" {
+				fmt.Fprintf(r.stdout, "%s %s (the old one: %s)\n", verb, s.Path, s.Reason)
+			} else {
+				fmt.Fprintln(r.stdout, verb, s.Path)
+			}
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// withRemedy adds what to do about an error of dojot.
+func withRemedy(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%w\n  %s", err, remedy(err))
+}
+
 func remedy(err error) string {
 	switch {
+	case errors.As(err, new(*provision.HookError)):
+		return "key and certificate are in order; what failed will be tried again by the next run"
+	case errors.As(err, new(*provision.FieldError)):
+		return "nothing has been written"
 	case errors.Is(err, ejbca.ErrGenerated):
-		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew"
+		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
 	case errors.Is(err, ejbca.ErrDenied):
 		return "wrong user or password, or your user is not allowed to do this"
 	case errors.Is(err, ejbca.ErrNotFound):
@@ -244,4 +341,9 @@ func remedy(err error) string {
 	default:
 		return "nothing that was in use has been changed"
 	}
+}
+
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
 }

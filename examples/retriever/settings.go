@@ -1,0 +1,239 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/internal/enrol"
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+const usage = `Usage: retriever HOST DEVICE CA [options] [-- HOOK ARGUMENT...]
+
+Gets devices their keys and certificates from dojot, into ./certs. Run it again
+as often as you like: what is good stays, what is missing, expired, about to
+expire or revoked is made anew, and an interrupted run is taken up.
+
+  HOST    where dojot is, with scheme and port: http://localhost:8000
+  DEVICE  the device's id; or several: 24f6,a1b2 or dev[001-100], or @file with
+          one a line
+  CA      the name of the CA: IOTmidCA
+  HOOK    a program to run when a device's files have changed. It is not given
+          to a shell. RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its
+          environment. If it fails, the next run runs it again.
+
+One device:
+  retriever http://localhost:8000 24f6 IOTmidCA -u admin
+  retriever https://dojot.example.com 24f6 IOTmidCA -u admin --password-file pw -d sensor.local -i 10.0.0.7
+
+A thousand, with a report:
+  retriever http://localhost:8000 'dev[0001-1000]' IOTmidCA -u admin --password-file pw --report report.json
+
+Once a day from cron, and a service that is told:
+  retriever http://localhost:8000 24f6 IOTmidCA -u admin --password-file pw --renew -- systemctl reload sensor
+
+The password is asked for without echo. Where there is no terminal, it is the
+first line of standard input, or of the file given.
+
+Exit status: 0 all is in order, 1 something failed, 2 the command line is wrong,
+3 dojot denied it, 4 dojot does not answer, 5 HOOK or the PKCS #12 file failed.
+
+Options:
+`
+
+type usageError struct{ error }
+
+type settings struct {
+	host, ca              string
+	devices               []string
+	username, passwordIn  string
+	overwrite, skipVerify bool
+	keyType               provision.KeyType
+	keyBits               int
+	dns                   []string
+	ips                   []net.IP
+	certs                 string
+	template              string
+	register              bool
+	renew, daemon, plan   bool
+	parallel              int
+	reportTo, p12In       string
+	hook                  []string
+
+	password, p12Password string
+	tenant                string
+}
+
+func parse(args []string, stderr io.Writer) (*settings, error) {
+	s := &settings{}
+	flags := pflag.NewFlagSet("retriever", pflag.ContinueOnError)
+	flags.SortFlags = false
+	flags.SetOutput(io.Discard) // main prints the error once
+	flags.StringVarP(&s.username, "username", "u", "", "your dojot user; asked for if not given")
+	flags.StringVar(&s.passwordIn, "password-file", "", "a file whose first line is the password")
+	flags.BoolVarP(&s.overwrite, "overwrite", "w", false, "make everything anew, whatever is there")
+	keyType := flags.String("key-type", provision.RSA.String(), "rsa, or p256 where the CA's profile takes it (dojot's does not)")
+	flags.IntVarP(&s.keyBits, "key-length", "k", 0, "length of the RSA key, in bits (default 2048)")
+	flags.StringArrayVarP(&s.dns, "dns", "d", nil, "a host name of the device, for its certificate; may be repeated")
+	flags.IPSliceVarP(&s.ips, "ip", "i", nil, "an address of the device, for its certificate; may be repeated")
+	flags.BoolVar(&s.skipVerify, "skip-https-check", false, "do not verify the certificate of HOST: whoever is in between gets your password")
+	flags.StringVar(&s.certs, "certs", "certs", "the folder for the files")
+	flags.StringVar(&s.template, "common-name", "{device}", "the certificate's common name: {device} and {tenant} are filled in; dojot 0.5 wants {tenant}:{device}")
+	flags.BoolVar(&s.register, "register", false, "register the device at the CA first, so that it may enrol, again too; takes an administrator's rights")
+	flags.BoolVar(&s.plan, "plan", false, "say what would be done, judging by the files alone, and do nothing")
+	flags.BoolVar(&s.renew, "renew", false, "for cron: say nothing about what stays")
+	flags.BoolVar(&s.daemon, "daemon", false, "do not end, but keep the devices' files fresh")
+	flags.IntVar(&s.parallel, "parallel", 0, "how many devices to work on at once (default: one more than processors)")
+	flags.StringVar(&s.reportTo, "report", "", "a file for a report in JSON; - is standard output")
+	flags.StringVar(&s.p12In, "p12-password-file", "", "write key, certificate and CA to DEVICE.p12, too, with the password in the first line of this file")
+	help := flags.BoolP("help", "h", false, "print this text")
+	if err := flags.Parse(args); err != nil {
+		return nil, &usageError{err}
+	}
+	if *help {
+		fmt.Fprint(stderr, usage+flags.FlagUsages())
+		return nil, pflag.ErrHelp
+	}
+	positional := flags.Args()
+	if n := flags.ArgsLenAtDash(); n >= 0 {
+		positional, s.hook = positional[:n], positional[n:]
+	}
+	if len(positional) != 3 {
+		return nil, &usageError{fmt.Errorf("want HOST DEVICE CA, got %d arguments (see --help)", len(positional))}
+	}
+	if err := s.check(positional, *keyType); err != nil {
+		return nil, &usageError{err}
+	}
+	return s, nil
+}
+
+func (s *settings) check(positional []string, keyType string) (err error) {
+	s.host, s.ca = strings.TrimRight(positional[0], "/"), positional[2]
+	u, err := url.Parse(s.host)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+		return fmt.Errorf("HOST %q: want http:// or https:// and a host", s.host)
+	}
+	if s.devices, err = enrol.Devices(positional[1]); err != nil {
+		return err
+	}
+	if s.keyType, err = provision.ParseKeyType(keyType); err != nil {
+		return err
+	}
+	if s.plan && strings.Contains(s.template, "{tenant}") {
+		return errors.New("--plan: want a --common-name without {tenant}, which only a login tells")
+	}
+	if s.daemon && s.overwrite {
+		return errors.New("--daemon and --overwrite: want one of them, or certificates would be made for ever")
+	}
+	// The identities are made from all of the above; what cannot be used
+	// shows before anybody is asked for a password.
+	r := &retriever{settings: s}
+	for _, device := range s.devices {
+		if _, err := r.identity(device).Plan(); errors.As(err, new(*provision.FieldError)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// commonName fills in the template.
+func (s *settings) commonName(device string) string {
+	return strings.NewReplacer("{device}", device, "{tenant}", s.tenant).Replace(s.template)
+}
+
+// findTenant takes the tenant from dojot's token, as its agents do.
+func (s *settings) findTenant(token string) error {
+	if !strings.Contains(s.template, "{tenant}") {
+		return nil
+	}
+	claims, err := ejbca.ParseToken(token)
+	if err == nil && claims.Tenant == "" {
+		err = errors.New("dojot's token names no tenant")
+	}
+	if err != nil {
+		return fmt.Errorf("--common-name: %w", err)
+	}
+	s.tenant = claims.Tenant
+	return nil
+}
+
+// readSecrets completes user name and passwords.
+func (s *settings) readSecrets(stdin *os.File, stderr io.Writer) (err error) {
+	if err := s.ask(stdin, stderr); err != nil {
+		return err
+	}
+	if s.password, err = s.readPassword(stdin, stderr); err != nil || s.p12In == "" {
+		return err
+	}
+	s.p12Password, err = firstLine(s.p12In)
+	if err != nil {
+		return fmt.Errorf("--p12-password-file: %w", err)
+	}
+	return nil
+}
+
+// ask completes the user name.
+func (s *settings) ask(stdin *os.File, stderr io.Writer) error {
+	if s.username != "" {
+		return nil
+	}
+	if !term.IsTerminal(int(stdin.Fd())) {
+		return &usageError{errors.New("want --username where there is no terminal to ask for it")}
+	}
+	fmt.Fprint(stderr, "enter your dojot username: ")
+	line, err := readLine(stdin)
+	s.username = line
+	return err
+}
+
+// readPassword never reads the command line, which every user of the machine
+// can read, too.
+func (s *settings) readPassword(stdin *os.File, stderr io.Writer) (string, error) {
+	if s.passwordIn != "" {
+		password, err := firstLine(s.passwordIn)
+		if err != nil {
+			return "", fmt.Errorf("--password-file: %w", err)
+		}
+		return password, nil
+	}
+	if !term.IsTerminal(int(stdin.Fd())) {
+		return readLine(stdin)
+	}
+	fmt.Fprintf(stderr, "enter password for %s: ", s.username)
+	password, err := term.ReadPassword(int(stdin.Fd()))
+	fmt.Fprintln(stderr)
+	return string(password), err
+}
+
+func firstLine(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	return readLine(f)
+}
+
+// readLine reads a name or a password.
+func readLine(r io.Reader) (string, error) {
+	const longest = 4096
+	line, err := bufio.NewReader(io.LimitReader(r, longest)).ReadString('\n')
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" && err != nil && !errors.Is(err, io.EOF) {
+		return "", err
+	}
+	if line == "" {
+		return "", errors.New("the password (or user name) read is empty")
+	}
+	return line, nil
+}
