@@ -25,8 +25,8 @@ func largeCreate() []byte {
 	return b.Bytes()
 }
 
-// device is what a program would have encoding/json decode a create event into.
-type device struct {
+// wholeDevice is what a program would have encoding/json decode a create event into.
+type wholeDevice struct {
 	Event string `json:"event"`
 	Data  struct {
 		ID        string                 `json:"id"`
@@ -62,7 +62,7 @@ func BenchmarkDecodeAtLeast3xEncodingJSON(b *testing.B) {
 		}
 	}
 	theirs := func() {
-		var d device
+		var d wholeDevice
 		if err := json.Unmarshal(value, &d); err != nil {
 			b.Fatal(err)
 		}

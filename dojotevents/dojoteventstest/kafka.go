@@ -1,13 +1,13 @@
 // Package dojoteventstest is dojot's side of device events, for tests and for
-// trying things out: a Kafka in the same process and the events that
-// device-manager would send.
+// trying things out: a Kafka in the same process, the events that
+// device-manager would send, and its HTTP services.
 //
 //	kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{Tenants: []string{"admin"}})
 //	…
 //	defer kafka.Close()
 //	err = kafka.Publish(ctx, dojoteventstest.CreateEvent("admin", "e06357"))
 //
-// [Kafka] speaks Kafka's protocol on a loopback port, to any client, and can
+// [Platform] answers for device-manager, data-broker and auth. [Kafka] speaks Kafka's protocol on a loopback port, to any client, and can
 // keep topics and committed offsets in a folder across restarts. It is one
 // broker without replication, TLS or authentication: not for production.
 package dojoteventstest
@@ -36,8 +36,9 @@ type Options struct {
 
 	Port int // to listen on, on 127.0.0.1; 0 means a free one
 
-	// Tenants are those whose topics exist from the start. Other topics are
-	// made when a client first publishes to them.
+	// Tenants are those whose topics exist from the start, beside the one that
+	// all tenants once shared. Other topics are made when a client first
+	// publishes to them.
 	Tenants []string
 }
 
@@ -86,8 +87,11 @@ func NewKafka(opts Options) (*Kafka, error) {
 }
 
 func (k *Kafka) createTopics(tenants []string) error {
+	topics := []string{dojotevents.Subject}
 	for _, tenant := range tenants {
-		topic := dojotevents.Topic(tenant)
+		topics = append(topics, dojotevents.Topic(tenant))
+	}
+	for _, topic := range topics {
 		if k.cluster.TopicInfo(topic) != nil {
 			continue
 		}

@@ -212,6 +212,9 @@ func TestRestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if !topics.Has(dojotevents.Subject) {
+		t.Errorf("topics = %v, want the shared one among them", topics.Names())
+	}
 	if !topics.Has(dojotevents.Topic("new")) {
 		t.Errorf("topics = %v, want that of the tenant added at the restart among them", topics.Names())
 	}
