@@ -32,9 +32,11 @@
 // What happens to devices:
 // [github.com/dojot/mqtt-manager-go/dojotevents] decodes dojot's events,
 // [github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka] consumes them
-// without losing one, and
+// without losing one,
+// [github.com/dojot/mqtt-manager-go/dojotevents/dojothttp] asks dojot's services
+// for topics, tenants and devices, and
 // [github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest] is a Kafka
-// with such events for tests.
+// with such events, and those services, for tests.
 //
 // The examples are programs of these packages: examples/manager keeps a broker
 // in step with events, examples/retriever gets a device its certificate,

@@ -22,7 +22,8 @@ var imports = map[string][]string{
 	"crl":                         {"internal/durable"},
 	"dojotevents":                 nil,
 	"dojotevents/dojoteventstest": {"dojotevents", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kgo"},
-	"dojotevents/dojotkafka":      {"dojotevents", "github.com/twmb/franz-go/pkg/kgo"},
+	"dojotevents/dojothttp":       {"dojotevents"},
+	"dojotevents/dojotkafka":      {"dojotevents", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/sasl/plain", "github.com/twmb/franz-go/pkg/sasl/scram"},
 	"ejbca":                       {"crl", "ejbca/internal/reason"},
 	"ejbca/ejbcatest":             {"ejbca", "ejbca/localca", "github.com/golang-jwt/jwt/v5"},
 	"ejbca/internal/reason":       {"crl"},
@@ -34,7 +35,7 @@ var imports = map[string][]string{
 
 // light packages, with all that they import, need nothing but the standard
 // library.
-var light = []string{"acl", "crl", "dojotevents", "ejbca", "mosquittoconf", "provision"}
+var light = []string{"acl", "crl", "dojotevents", "dojotevents/dojothttp", "ejbca", "mosquittoconf", "provision"}
 
 type pkg struct {
 	ImportPath string
