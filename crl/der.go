@@ -55,14 +55,15 @@ func (s *scanner) longElement() (tag byte, body scanner) {
 	if octets < 1 || octets > 4 || octets > s.end-at {
 		return 0, scanner{}
 	}
-	n := 0
+	size := uint64(0)
 	for _, b := range s.der[at : at+octets] {
-		n = n<<8 | int(b)
+		size = size<<8 | uint64(b)
 	}
 	at += octets
-	if n < 0x80 || n>>(8*(octets-1)) == 0 || n > s.end-at {
+	if size < 0x80 || size>>(8*(octets-1)) == 0 || size > uint64(s.end-at) {
 		return 0, scanner{}
 	}
+	n := int(size)
 	tag = s.der[s.at]
 	s.at = at + n
 	return tag, scanner{s.der, at, s.at}

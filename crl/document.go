@@ -36,8 +36,8 @@ type document struct {
 // of that anyone on the way could change without touching what is signed, or
 // OpenSSL refuses it.
 func readDocument(der []byte) (*document, error) {
-	if len(der) > math.MaxUint32 {
-		return nil, fmt.Errorf("it has %d bytes (want at most %d)", len(der), math.MaxUint32)
+	if uint64(len(der)) > math.MaxUint32 {
+		return nil, fmt.Errorf("it has %d bytes (want at most %d)", len(der), uint32(math.MaxUint32))
 	}
 	s := scanner{der, 0, len(der)}
 	outer, err := s.want(tagSequence, "CRL")

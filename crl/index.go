@@ -3,7 +3,6 @@ package crl
 import (
 	"bytes"
 	"crypto/x509"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -20,19 +19,17 @@ type Index struct {
 	fault error // of an entry, that Verify reports
 
 	// A hash table whose buckets lie one after the other, in the list's order
-	// within. A slot is an offset into the DER, and beside it eight more bits
-	// of the hash, so that few entries are looked at in vain. The hash is
-	// seeded, as serials may be hostile.
-	seed  maphash.Seed
-	ends  []uint32 // of the buckets
-	slots []byte
+	// within. A serial that is not listed is mostly told by its bucket's tags,
+	// eight more bits of the hash, which for a million entries still are in
+	// the processor's cache. The hash is seeded, as serials may be hostile.
+	seed    maphash.Seed
+	ends    []uint32 // of the buckets
+	tags    []uint8
+	offsets []uint32 // into the DER
 }
 
-// slotSize is a byte of hash and four of offset, lowest first.
-const slotSize = 5
-
 // perBucket is how many entries a bucket has on average.
-const perBucket = 4
+const perBucket = 8
 
 // minEntry is the size of the shortest entry: headers, a serial of one octet,
 // a UTCTime.
@@ -75,10 +72,11 @@ func newIndex(d *document) (*Index, error) {
 	// could be.
 	n := min(d.count(), (d.revoked.end-d.revoked.at)/minEntry)
 	ix := &Index{
-		d:     d,
-		seed:  maphash.MakeSeed(),
-		ends:  make([]uint32, n/perBucket+1),
-		slots: make([]byte, n*slotSize),
+		d:       d,
+		seed:    maphash.MakeSeed(),
+		ends:    make([]uint32, n/perBucket+1),
+		tags:    make([]uint8, n),
+		offsets: make([]uint32, n),
 	}
 	type place struct{ hash, at uint32 }
 	places := make([]place, 0, n)
@@ -98,9 +96,7 @@ func newIndex(d *document) (*Index, error) {
 	}
 	for _, p := range places {
 		end := &ix.ends[ix.bucket(p.hash)]
-		slot := ix.slots[int(*end)*slotSize:][:slotSize]
-		slot[0] = uint8(p.hash)
-		binary.LittleEndian.PutUint32(slot[1:], p.at)
+		ix.tags[*end], ix.offsets[*end] = uint8(p.hash), p.at
 		*end++
 	}
 	return ix, nil
@@ -111,19 +107,18 @@ func (ix *Index) hash(serial []byte) uint32 { return uint32(maphash.Bytes(ix.see
 // bucket is chosen by the hash's upper bits.
 func (ix *Index) bucket(hash uint32) int { return int(uint64(hash) * uint64(len(ix.ends)) >> 32) }
 
-// slotsOf returns a bucket's slots.
-func (ix *Index) slotsOf(bucket int) []byte {
-	begin := uint32(0)
+// entries returns where a bucket begins and ends.
+func (ix *Index) entries(bucket int) (begin, end int) {
 	if bucket > 0 {
-		begin = ix.ends[bucket-1]
+		begin = int(ix.ends[bucket-1])
 	}
-	return ix.slots[int(begin)*slotSize : int(ix.ends[bucket])*slotSize]
+	return begin, int(ix.ends[bucket])
 }
 
-// at returns the list from the entry of a slot on.
-func (ix *Index) at(slot []byte) scanner {
+// from returns the list from an entry of the table on.
+func (ix *Index) from(i int) scanner {
 	r := ix.d.revoked
-	r.at = int(binary.LittleEndian.Uint32(slot[1:slotSize]))
+	r.at = int(ix.offsets[i])
 	return r
 }
 
@@ -150,22 +145,38 @@ func (ix *Index) Lookup(serial *big.Int) (Entry, bool) {
 	if !ok {
 		return Entry{}, false
 	}
-	var it item
-	s.again(&it)
-	e := it.entry()
+	e := s.entryAgain()
 	e.Serial = serial
 	return e, true
+}
+
+// entryAgain is what the next item says, read before, without its serial.
+func (s *scanner) entryAgain() (e Entry) {
+	b := s.der[s.at:s.end]
+	n, octets := usualShape(b)
+	if n == 0 {
+		var it item
+		s.again(&it)
+		return it.entry()
+	}
+	date := b[usualSerial+octets : n]
+	e.RevokedAt = stamp{tagUTCTime, date[2:usualDate]}.time()
+	if len(date) > usualDate {
+		e.Reason = Reason(b[n-1])
+	}
+	return e
 }
 
 // find returns the list from the entry for a serial on, which is the contents
 // of an INTEGER.
 func (ix *Index) find(serial []byte) (s scanner, ok bool) {
 	hash := ix.hash(serial)
-	for slots := ix.slotsOf(ix.bucket(hash)); len(slots) > 0; slots = slots[slotSize:] {
-		if slots[0] != uint8(hash) {
+	begin, end := ix.entries(ix.bucket(hash))
+	for i, tag := range ix.tags[begin:end] {
+		if tag != uint8(hash) {
 			continue
 		}
-		if s = ix.at(slots); bytes.Equal(serialOf(s), serial) {
+		if s = ix.from(begin + i); bytes.Equal(serialOf(s), serial) {
 			return s, true
 		}
 	}
@@ -175,13 +186,13 @@ func (ix *Index) find(serial []byte) (s scanner, ok bool) {
 // twice returns a serial that is there more than once, nil if none is.
 func (ix *Index) twice() []byte {
 	for b := range ix.ends {
-		slots := ix.slotsOf(b)
-		for i := 0; i < len(slots); i += slotSize {
-			for j := 0; j < i; j += slotSize {
-				if slots[i] != slots[j] {
+		begin, end := ix.entries(b)
+		for i := begin; i < end; i++ {
+			for j := begin; j < i; j++ {
+				if ix.tags[i] != ix.tags[j] {
 					continue
 				}
-				if serial := serialOf(ix.at(slots[i:])); bytes.Equal(serial, serialOf(ix.at(slots[j:]))) {
+				if serial := serialOf(ix.from(i)); bytes.Equal(serial, serialOf(ix.from(j))) {
 					return serial
 				}
 			}
@@ -191,7 +202,7 @@ func (ix *Index) twice() []byte {
 }
 
 // Len returns the number of entries.
-func (ix *Index) Len() int { return len(ix.slots) / slotSize }
+func (ix *Index) Len() int { return len(ix.offsets) }
 
 // All yields the entries in the list's order.
 func (ix *Index) All() iter.Seq[Entry] {
