@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -203,7 +204,7 @@ topic readwrite $SYS/#
 `
 
 func TestBrokerAgreesWithPolicy(t *testing.T) {
-	needBroker(t)
+	v := needBroker(t)
 	for _, tc := range []struct {
 		name, file string
 	}{
@@ -256,6 +257,9 @@ topic write own
 `},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
+			if !knowsDeny(v) {
+				tc.file = regexp.MustCompile("(?m)^.* deny .*\n").ReplaceAllString(tc.file, "")
+			}
 			file := parse(t, tc.file+everyTopic)
 			broker, err := startBroker(t, []byte(tc.file+everyTopic))
 			if err != nil {
