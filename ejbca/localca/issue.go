@@ -132,7 +132,7 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	if err != nil {
 		return nil, err
 	}
-	cert, err := a.certify(e, csr, ca.now())
+	cert, err := ca.certify(ctx, a, e, csr)
 	if err != nil {
 		return nil, err
 	}
@@ -241,6 +241,19 @@ func checkUnique(tx *bbolt.Tx, e entity, csr *x509.CertificateRequest) error {
 		return soapFault("User '%s' is not allowed to use same key as another user is using.", e.Username)
 	}
 	return nil
+}
+
+// certify makes a certificate, as many at a time as there are processors: if
+// all were made at once, they would end together, and leave the processors
+// idle while they are written to disk.
+func (ca *CA) certify(ctx context.Context, a *authority, e entity, csr *x509.CertificateRequest) (*x509.Certificate, error) {
+	select {
+	case ca.signing <- struct{}{}:
+		defer func() { <-ca.signing }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	return a.certify(e, csr, ca.now())
 }
 
 // certify makes the certificate that profile CFREE allows.

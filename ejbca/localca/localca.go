@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -72,7 +73,8 @@ type Options struct {
 type CA struct {
 	db            *bbolt.DB
 	writes        *groupcommit.Group[write]
-	cas           []*authority // the root first
+	cas           []*authority  // the root first
+	signing       chan struct{} // holds one for each certificate that is being signed
 	token         *[sha256.Size]byte
 	ecdsa         bool
 	reset         bool
@@ -93,7 +95,7 @@ func Open(dir string, o Options) (*CA, error) {
 	}
 	ca := &CA{
 		ecdsa: o.ECDSA, reset: o.Reset, crlLifetime: o.CRLLifetime, deltaLifetime: o.DeltaLifetime,
-		now: o.Now, log: o.Logger,
+		signing: make(chan struct{}, runtime.GOMAXPROCS(0)), now: o.Now, log: o.Logger,
 	}
 	ca.writes = groupcommit.New(ca.commit)
 	passphrase, err := readSecret(o.PassphraseFile, "passphrase")

@@ -7,10 +7,11 @@ import (
 	"crypto/subtle"
 )
 
-// hashRounds keeps checking a password far cheaper than the signature that it
-// allows. Enrolment passwords are used once, and are random in the good case
-// and known to all in dojot's, neither of which stretching improves.
-const hashRounds = 1000
+// hashRounds keeps passwords out of sight, and checking one far cheaper than
+// the signature that it allows; against guessing, more rounds would help
+// little. Enrolment passwords are used once, are random in the good case and
+// known to all in dojot's, and are stored beside the CA's own key.
+const hashRounds = 100
 
 // passHash is a password as it is stored.
 type passHash struct {
