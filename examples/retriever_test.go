@@ -83,7 +83,7 @@ CRL file already exists at certs/IOTmidCA.crl. Skipping.
 		t.Fatal(err)
 	}
 	out, code = retrieve("--overwrite")
-	if code != 1 || !strings.Contains(out, "has its certificate already") {
+	if code != 1 || !strings.Contains(out, "has its certificate already") || strings.Contains(out, "created") {
 		t.Errorf("overwrite: exit status %d\n%s", code, out)
 	}
 	if after, err := os.ReadFile(filepath.Join(dir, "certs", "24f6.key")); err != nil || string(after) != string(key) {
@@ -152,6 +152,26 @@ func TestRetrieverPasswordFile(t *testing.T) {
 	}
 	if out, code := run(t, dir, "", "retriever", url, "24f6", "IOTmidCA", "-u", "admin", "--password-file", "pw"); code != 0 {
 		t.Errorf("exit status %d\n%s", code, out)
+	}
+}
+
+// On a terminal, a bar shows how far many devices are.
+func TestRetrieverProgress(t *testing.T) {
+	script, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("needs script(1) for a terminal")
+	}
+	url, _ := newGateway(t, plainHTTP)
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(script, "--quiet", "--return", "--command",
+		filepath.Join(bin, "retriever")+" "+url+" dev[1-2] IOTmidCA -u admin --register --password-file pw", "/dev/null")
+	cmd.Dir = dir
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "] 2/2") || !strings.Contains(string(out), "2 made") {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
 

@@ -108,6 +108,10 @@ func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 	if err := e.sign(ctx, ca, newKey, newCSR); err != nil {
 		return &StepError{StepCert, e.Files.Cert, err}
 	}
+	if newKey != nil {
+		e.done(e.Files.Key, Made, why)
+		e.done(e.Files.CSR, Made, why)
+	}
 	e.done(e.Files.Cert, Made, why)
 	return nil
 }
@@ -155,9 +159,9 @@ func (e *ensuring) ensureKey(replace bool) (pending []byte, err error) {
 		if err := e.write(e.Files.Key, pending, 0o600); err != nil {
 			return nil, err
 		}
-		pending = nil
+		e.done(e.Files.Key, Made, nil)
+		return nil, nil
 	}
-	e.done(e.Files.Key, Made, nil)
 	return pending, nil
 }
 
@@ -187,14 +191,14 @@ func (e *ensuring) ensureCSR(keyIsPending bool) (pending []byte, err error) {
 		return nil, fmt.Errorf("making it: %w", err)
 	}
 	pending = pem.EncodeToMemory(&pem.Block{Type: typeCSR, Bytes: e.csr.Raw})
-	if !keyIsPending {
-		if err := e.write(e.Files.CSR, pending, 0o644); err != nil {
-			return nil, err
-		}
-		pending = nil
+	if keyIsPending {
+		return pending, nil
+	}
+	if err := e.write(e.Files.CSR, pending, 0o644); err != nil {
+		return nil, err
 	}
 	e.done(e.Files.CSR, Made, readErr)
-	return pending, nil
+	return nil, nil
 }
 
 func (e *ensuring) plan() error {
