@@ -165,7 +165,12 @@ func (s *scanner) skipObject(i int) int {
 		if i = s.colon(i); i < 0 {
 			return i
 		}
-		if i = s.value(i, skipped); i < 0 {
+		if i < len(s.text) && s.text[i] == '"' {
+			i = s.string(i)
+		} else {
+			i = s.value(i, skipped)
+		}
+		if i < 0 {
 			return i
 		}
 	}
@@ -223,13 +228,13 @@ func (s *scanner) colon(i int) int {
 }
 
 func (s *scanner) space(i int) int {
-	for i < len(s.text) {
+	for i < len(s.text) && s.text[i] <= ' ' {
 		switch s.text[i] {
 		case ' ', '\t', '\r', '\n':
 			i++
-			continue
+		default:
+			return i
 		}
-		break
 	}
 	return i
 }

@@ -16,9 +16,11 @@ import (
 )
 
 // BenchmarkConsumerAtLeast70PercentOfPolling compares a Consumer whose handler
-// does nothing with a group member that does nothing but poll and commit as
-// it is by default. Each reads the same topic in the same Kafka; what counts is
-// the time from the start, joining the group included, to the last record.
+// does nothing with a group member that does nothing but poll and commit as it
+// is by default. Each reads the same topic in the same Kafka; what counts is
+// the time from the start, joining the group included, to the last record, in
+// the best round of each. Decoding, which polling doesn't do, is hidden behind
+// the next fetch only as long as there is an idle processor: run it alone.
 func BenchmarkConsumerAtLeast70PercentOfPolling(b *testing.B) {
 	const total = 40_000
 	cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
@@ -36,11 +38,14 @@ func BenchmarkConsumerAtLeast70PercentOfPolling(b *testing.B) {
 	var rounds int
 	for b.Loop() {
 		for i, consume := range []func(b *testing.B, cluster *kfake.Cluster, group, topic string, total int) time.Duration{consumerTime, pollingTime} {
-			spent[i] += consume(b, cluster, fmt.Sprintf("group-%d-%d", i, rounds), topic, total)
+			d := consume(b, cluster, fmt.Sprintf("group-%d-%d", i, rounds), topic, total)
+			if rounds == 0 || d < spent[i] {
+				spent[i] = d
+			}
 		}
 		rounds++
 	}
-	events := float64(total * rounds)
+	const events = float64(total)
 	b.ReportMetric(events/spent[0].Seconds(), "events/s")
 	b.ReportMetric(events/spent[1].Seconds(), "polled/s")
 	b.ReportMetric(100*float64(spent[1])/float64(spent[0]), "%-of-polling")

@@ -224,6 +224,45 @@ func TestPoison(t *testing.T) {
 	})
 }
 
+// Whatever is wrong with a record, those around it are delivered.
+func TestBadInput(t *testing.T) {
+	f := newFixture(t)
+	bad := []struct {
+		name, value string
+		want        error
+	}{
+		{"not JSON", "\x00\x01", dojotevents.ErrSyntax},
+		{"wrong shape", `[1]`, dojotevents.ErrType},
+		{"no identity", `{"event":"remove","data":{},"meta":{"service":"x"}}`, dojotevents.ErrMissing},
+		{"deep nesting", strings.Repeat("[", 100_000), dojotevents.ErrLimit},
+		{"huge", `{"event":"` + strings.Repeat("x", 900_000) + `"}`, dojotevents.ErrLimit},
+		{"not UTF-8", "{\"event\":\"ping\",\"x\":\"\xff\"}", dojotevents.ErrSyntax},
+		{"name twice", `{"event":"remove","event":"create","data":{"id":"a"},"meta":{"service":"x"}}`, dojotevents.ErrDuplicate},
+		{"no value", ``, dojotevents.ErrSyntax},
+	}
+	var want []string
+	for i, b := range bad {
+		want = append(want, fmt.Sprint("after", i))
+		f.publish(f.topic, 0, b.value, value(t, dojoteventstest.CreateEvent(f.tenant, fmt.Sprint("after", i))))
+	}
+	var reasons []error
+	c := f.consumer()
+	c.SetAside = func(_ context.Context, _ dojotkafka.Record, reason error) { reasons = append(reasons, reason) }
+	in := newInbox(t)
+	r := start(t, c, in.handle)
+	wantIDs(t, in.take(len(bad)), want...)
+	r.stop()
+	in.empty()
+	if len(reasons) != len(bad) {
+		t.Fatalf("%d records set aside, want %d: %v", len(reasons), len(bad), reasons)
+	}
+	for i, b := range bad {
+		if !errors.Is(reasons[i], b.want) {
+			t.Errorf("%s: set aside for %v, want %v", b.name, reasons[i], b.want)
+		}
+	}
+}
+
 // The topic that all tenants once shared belongs to none of them.
 func TestSharedTopic(t *testing.T) {
 	f := newFixture(t)
