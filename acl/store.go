@@ -49,7 +49,7 @@ type Change struct {
 
 	// Guard, if not nil, sees the user's rules as they are when the change's
 	// turn comes, changes before it included. Its error refuses this change.
-	// It must not call methods of the Store.
+	// It must not call Apply or Close.
 	Guard func(current []Rule) error
 }
 
