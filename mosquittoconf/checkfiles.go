@@ -44,7 +44,8 @@ type Environment struct {
 // "certificate-not-for-servers", "chain-unverified", "keyfile-invalid",
 // "key-encrypted", "key-mismatch", "key-exposed", "crlfile-invalid",
 // "crl-foreign" (no list is of a CA in cafile, so every client is refused),
-// "crl-missing" for one CA, "crl-expired", "crl-unusable". That a list has
+// "crl-missing" for one CA, "crl-expired",
+// "crl-expires-soon", "crl-unusable". That a list has
 // expired is a warning although its CA's clients are all refused: they are
 // already, because the broker judges the copy in its memory by the clock.
 //
@@ -57,6 +58,11 @@ type Environment struct {
 // "psk-invalid".
 //
 // Of a bridge: "bridge-ca", "bridge-certificate".
+//
+// Of what the broker writes: "folder-missing".
+//
+// What only a start on that machine shows is not looked for: a port in use, an
+// address, interface, user, engine or cipher that does not exist there.
 //
 // "include-dir" says that there are other files, which are not checked.
 func (f *File) CheckFiles(env Environment) []Finding {
@@ -79,6 +85,20 @@ func (f *File) CheckFiles(env Environment) []Finding {
 			c.guarded(d)
 		case "plugin", "auth_plugin", "global_plugin", "plugin_load":
 			c.library(d)
+		case "pid_file":
+			c.folder(Refused, d, d.Value, "the broker does not start")
+		case "log_dest":
+			if path, ok := strings.CutPrefix(d.Value, "file "); ok {
+				c.folder(Trap, d, strings.TrimLeft(path, " \t"), "nothing is logged")
+			}
+		case "persistence_location":
+			if on, _ := f.Get("persistence"); isTrue(on) {
+				c.folder(Trap, d, filepath.Join(d.Value, "mosquitto.db"), "nothing survives a restart")
+			}
+		case "listener":
+			if port, path := parseListener(d.Value); port == 0 && path != "" {
+				c.folder(Refused, d, path, "the broker does not start")
+			}
 		case "http_dir":
 			if info, err := os.Stat(c.path(d)); c.version.atLeast(2, 1, 0) && (err != nil || !info.IsDir()) {
 				c.refused(d, "file-missing", fmt.Sprintf("http_dir %s is no folder", c.path(d)), "make it, or remove the line")
@@ -108,6 +128,17 @@ func (c *checker) path(d statement) string {
 		return d.Value
 	}
 	return filepath.Join(c.env.Dir, d.Value)
+}
+
+// folder checks that there is one for a file that the broker writes.
+func (c *checker) folder(severity Severity, d statement, path, effect string) {
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(c.env.Dir, path)
+	}
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		c.add(severity, d, "folder-missing", fmt.Sprintf("%s: there is no folder %s: %s", d.Key, dir, effect), "make it, for the broker's user to write")
+	}
 }
 
 // library checks a plugin's file.

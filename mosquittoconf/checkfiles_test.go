@@ -238,6 +238,15 @@ func TestCheckFiles(t *testing.T) {
 			template.DNSNames = nil
 			m.serve(t, issue(t, template, m.ca))
 		}, want: []string{"warning certificate-without-names"}},
+		{name: "list about to expire", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", m.ca.crlPEM(t, time.Now().Add(time.Minute)))
+		}, want: []string{"warning crl-expires-soon"}},
+		{name: "no folder for the process id", conf: goodConf + "pid_file nowhere/pid\n", want: []string{"refused folder-missing"}},
+		{name: "no folder for a socket", conf: goodConf + "listener 0 nowhere/socket\n", want: []string{"refused folder-missing"}},
+		// The broker runs and logs nothing at all, so nobody sees that it does.
+		{name: "no folder for the log", unasked: true, conf: goodConf + "log_dest file nowhere/log\n", want: []string{"trap folder-missing"}},
+		{name: "no folder for sessions", conf: goodConf + "persistence true\npersistence_location nowhere/\n", want: []string{"trap folder-missing"}, open: true},
+		{name: "folder for nothing", conf: goodConf + "persistence_location nowhere/\n"},
 		{name: "plugin missing", conf: goodConf + "plugin /nowhere/plugin.so\n", want: []string{"refused file-missing"}},
 		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"refused file-missing"}},
 		{name: "included folder", conf: goodConf + "include_dir .\n", want: []string{"warning include-dir"}},

@@ -363,8 +363,11 @@ func (c *checker) lists(d statement, cas []*x509.Certificate) {
 		return
 	}
 	for _, ca := range cas {
-		switch err := bestList(lists, ca, c.env.Now); {
+		switch best, err := bestList(lists, ca, c.env.Now); {
 		case err == nil:
+			if left := best.NextUpdate.Sub(c.env.Now); left < best.NextUpdate.Sub(best.ThisUpdate)/soon {
+				c.warn(d, "crl-expires-soon", fmt.Sprintf("crlfile %s, list of CA %q expires at %s: then every client of that CA is refused", path, ca.Subject, show(best.NextUpdate)), "fetch the CA's current list, and have the broker reload it")
+			}
 		case errors.Is(err, errNoList):
 			c.warn(d, "crl-missing", fmt.Sprintf("crlfile %s holds no list of CA %q: every client of that CA is refused", path, ca.Subject),
 				"add the CA's list, unless it issues no client certificates")
@@ -378,24 +381,27 @@ func (c *checker) lists(d statement, cas []*x509.Certificate) {
 
 var errNoList = errors.New("no list of this CA")
 
-// bestList returns nil if one of the lists is good for ca: a bad one beside it
-// does no harm. Otherwise the error is that of the newest.
-func bestList(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) error {
-	var newest time.Time
-	best := errNoList
+// bestList returns the list for ca that is good for longest: a bad one beside
+// it does no harm. If none is good, the error is that of the newest.
+func bestList(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) (*x509.RevocationList, error) {
+	var good, newest *x509.RevocationList
+	worst := errNoList
 	for _, list := range lists {
 		if !bytes.Equal(list.RawIssuer, ca.RawSubject) {
 			continue
 		}
 		err := crl.Verify(list, ca, now)
-		if err == nil {
-			return nil
-		}
-		if best == errNoList || list.ThisUpdate.After(newest) {
-			best, newest = err, list.ThisUpdate
+		switch {
+		case err == nil && (good == nil || list.NextUpdate.After(good.NextUpdate)):
+			good = list
+		case err != nil && (newest == nil || list.ThisUpdate.After(newest.ThisUpdate)):
+			newest, worst = list, err
 		}
 	}
-	return best
+	if good != nil {
+		return good, nil
+	}
+	return nil, worst
 }
 
 func show(t time.Time) string { return t.UTC().Format(time.RFC3339) }

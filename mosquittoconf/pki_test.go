@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -90,9 +91,13 @@ func (id *identity) keyPEM(t *testing.T) []byte {
 // crlPEM is a list of the CA id that revokes nothing and ends at end.
 func (id *identity) crlPEM(t *testing.T, end time.Time) []byte {
 	t.Helper()
+	begin := end.Add(-time.Hour)
+	if now := time.Now(); end.After(now) {
+		begin = now.Add(-time.Hour)
+	}
 	template := &x509.RevocationList{
 		Number:     big.NewInt(1),
-		ThisUpdate: end.Add(-48 * time.Hour),
+		ThisUpdate: begin,
 		NextUpdate: end,
 	}
 	der, err := x509.CreateRevocationList(rand.Reader, template, id.cert, id.key)
@@ -144,13 +149,21 @@ func start(t *testing.T, o mosquittotest.Options) *mosquittotest.Broker {
 	return b
 }
 
+// portsTaken keeps two listeners of a configuration apart: nobody listens on a
+// port between two calls of FreePort.
+var portsTaken sync.Map
+
 func freePort(t *testing.T) int {
 	t.Helper()
-	port, err := mosquittotest.FreePort()
-	if err != nil {
-		t.Fatal(err)
+	for {
+		port, err := mosquittotest.FreePort()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, taken := portsTaken.LoadOrStore(port, true); !taken {
+			return port
+		}
 	}
-	return port
 }
 
 // connack connects over TLS, with id unless it is nil, and returns the answer

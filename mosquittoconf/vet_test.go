@@ -122,6 +122,7 @@ var vetted = []struct {
 		severity: trapTo21, shows: logs("Opening websockets listen socket on port 0")},
 	{name: "websockets alone", conf: "protocol websockets\n", id: "websockets-only", severity: since{{"2.0.0", "refused"}, {"2.0.12", ""}}},
 	{name: "one port twice", conf: "listener SAME 127.0.0.1\n", id: "port-twice", severity: always("refused")},
+	{name: "long path of a socket", conf: "listener 0 " + strings.Repeat("a", 108) + "\n", id: "bad-value", severity: always("refused")},
 	{name: "octal port", conf: "listener 0OCTAL 127.0.0.1\n", id: "number-notation", severity: always("trap"), shows: func(t *testing.T, m *material, b *mosquittotest.Broker) error {
 		port := regexp.MustCompile(`listener 0([0-7]+)`).FindStringSubmatch(b.Conf())[1]
 		base := 10
@@ -188,7 +189,7 @@ var vetted = []struct {
 	{name: "plugin that nobody uses", conf: "plugin_load acl ACLPLUGIN\nplugin_opt_acl_file access.acl\n", id: "plugin-unused", severity: refusedIn21},
 	{name: "plugin beside rules", conf: "plugin ACLPLUGIN\nplugin_opt_acl_file open.acl\nallow_anonymous true\nacl_file access.acl\n", id: "plugin-over-acl", severity: since{{"2.0.0", "warning"}},
 		change: func(t *testing.T, m *material) { m.write(t, "open.acl", []byte("topic readwrite #\n")) },
-		shows: func(t *testing.T, m *material, b *mosquittotest.Broker) error { return publishes(b, "any/thing") }},
+		shows:  func(t *testing.T, m *material, b *mosquittotest.Broker) error { return publishes(b, "any/thing") }},
 	{name: "one plugin twice", conf: strings.Repeat("plugin DYNSEC\nplugin_opt_config_file dynsec.json\n", 2), id: "plugin-twice", severity: since{{"2.0.21", "refused"}}},
 	{name: "bridge without topic", conf: "connection b\naddress 127.0.0.1:1\n", id: "bridge-incomplete", severity: always("refused")},
 	{name: "bridge without address", conf: "connection b\ntopic #\n", id: "bridge-incomplete", severity: always("refused")},

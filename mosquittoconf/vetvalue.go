@@ -147,6 +147,9 @@ func (t *vetter) number(s statement, o Option) {
 	}
 }
 
+// maxSocketPath is Linux's limit, without the final NUL.
+const maxSocketPath = 107
+
 // listenerValue judges "PORT [ADDRESS]".
 func (t *vetter) listenerValue(s statement) (port int, address string) {
 	word, _, _ := strings.Cut(s.Value, " ")
@@ -164,6 +167,8 @@ func (t *vetter) listenerValue(s statement) (port int, address string) {
 		t.refused(s, "bad-value", fmt.Sprintf("port of listener is %.40q", word), "want 0 to 65535")
 	case n == 0 && address == "":
 		t.refused(s, "bad-value", fmt.Sprintf("listener %.40q is port 0 without the path of a socket", s.Value), "give a port or a path")
+	case n == 0 && len(address) > maxSocketPath:
+		t.refused(s, "bad-value", fmt.Sprintf("path of the socket has %d bytes", len(address)), fmt.Sprintf("want up to %d", maxSocketPath))
 	case !isDecimal(word):
 		t.trap(s, "number-notation", fmt.Sprintf("port of listener is %.40q, which this broker reads as %d", word, n), "write it in decimal digits alone")
 	}
