@@ -74,6 +74,9 @@ func TestBrokerLoadsWhatParseAccepts(t *testing.T) {
 		}
 		files = append(files, file{path, data})
 	}
+	for i, data := range corpus(t) {
+		files = append(files, file{fmt.Sprint("corpus ", i+1), data})
+	}
 	limit := make(chan struct{}, runtime.GOMAXPROCS(0))
 	t.Run("files", func(t *testing.T) {
 		for _, f := range files {

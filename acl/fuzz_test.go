@@ -16,6 +16,9 @@ func FuzzParse(f *testing.F) {
 			f.Add([]byte(tc.text), "a", "b/c")
 		}
 	}
+	for _, data := range corpus(f) {
+		f.Add(data, "a", "b/c")
+	}
 	for _, path := range testdata(f) {
 		data, err := os.ReadFile(path)
 		if err != nil {
@@ -24,6 +27,22 @@ func FuzzParse(f *testing.F) {
 		f.Add(data, "iotagent", "/+/+/config")
 	}
 	f.Fuzz(func(t *testing.T, data []byte, user, topic string) {
+		for _, v := range lines {
+			if file, err := version(t, v).Parse("access.acl", data); err == nil {
+				if got := text(t, file); got != string(data) {
+					t.Fatalf("%s: wrote %q, want %q", v, got, data)
+				}
+				file.SetUser(user, acl.Rule{Access: acl.Write, Topic: topic})
+				file.SetAnonymous(acl.Rule{Access: acl.Read, Topic: topic})
+				file.SetPatterns(acl.Rule{Access: acl.Read, Topic: topic})
+				file.RemoveUser("a")
+				if _, err := version(t, v).Parse("access.acl", []byte(text(t, file))); err != nil {
+					t.Fatalf("%s: after edits of %q: %v", v, data, err)
+				}
+				acl.Vet(file, acl.Version{})
+				acl.Diff(file.Compile(version(t, v)), file.Compile(acl.Version{}))
+			}
+		}
 		file, err := acl.Parse("access.acl", data)
 		if err != nil {
 			return

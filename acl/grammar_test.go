@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -185,6 +186,26 @@ func testdata(t testing.TB) []string {
 		t.Fatalf("no testdata: %v", err)
 	}
 	return paths
+}
+
+// corpus returns the files in testdata/corpus.txt.
+func corpus(t testing.TB) (files [][]byte) {
+	t.Helper()
+	data, err := os.ReadFile("testdata/corpus.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(data)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		text, err := strconv.Unquote(strings.TrimSuffix(line, "\n"))
+		if err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		files = append(files, []byte(text))
+	}
+	return files
 }
 
 func TestSyntaxErrors(t *testing.T) {
