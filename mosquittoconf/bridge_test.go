@@ -228,7 +228,11 @@ func TestCheckFilesOfBridge(t *testing.T) {
 				t.Errorf("got %q, want %q", got, tt.want)
 			}
 			start(t, mosquittotest.Options{Dir: m.dir, Conf: text})
-			if shaken := m.handshake(t); shaken != (tt.want == "") {
+			wait := patience
+			if tt.want == "" {
+				wait = 10 * time.Second
+			}
+			if shaken := m.handshake(wait); shaken != (tt.want == "") {
 				t.Errorf("the bridge connects: %t", shaken)
 			}
 		})

@@ -45,5 +45,5 @@
 // What is said here of brokers was tried with Mosquitto 2.0.11, 2.0.21 and
 // 2.1.2.
 //
-// The package does not read access files: package acl does.
+// The package does not say what access rules mean: package acl does.
 package mosquittoconf

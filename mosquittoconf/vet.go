@@ -11,12 +11,13 @@ import (
 // files that the configuration names keep it from that: see [File.CheckFiles].
 //
 // Of any line: "unknown-option", "too-new", "removed", "deprecated", "ignored",
-// "misplaced", "duplicate", "bad-value", "number-notation", "comment-in-value".
+// "misplaced", "duplicate", "bad-value", "number-notation", "comment-in-value",
+// "blank-in-path".
 //
 // Of listeners: "default-listener", "port-twice", "tls-incomplete",
 // "tls-ignored", "psk-and-certificates", "ca-unset",
 // "identity-without-certificate", "identity-and-subject", "crl-unused",
-// "system-store", "websockets-crl", "websockets-address", "websockets-socket",
+// "system-store", "protocol-versions", "tls-version-exact", "websockets-crl", "websockets-address", "websockets-socket",
 // "websockets-only", "proxy-and-certificates", "max-connections-reload",
 // "below-bridge", "include-moves-listeners".
 //
@@ -29,7 +30,10 @@ import (
 // "bridge-psk-unverified", "bridge-topic".
 //
 // Vet is exact for 2.0 and 2.1, which was tried on brokers 2.0.11, 2.0.21 and
-// 2.1.2. For 1.x it knows the options, and the rest is as in 2.0.
+// 2.1.2 with generated files. The exceptions: what [Parse] refuses already, of
+// which a broker loads a file with a NUL byte, blindly; "include-moves-listeners",
+// with which it loads or aborts; and what only the machine knows, for which see
+// CheckFiles. For 1.x Vet knows the options, and the rest is as in 2.0.
 func (f *File) Vet(v Version) []Finding {
 	vet := &vetter{
 		findings: &findings{},

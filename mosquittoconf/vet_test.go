@@ -99,6 +99,9 @@ var vetted = []struct {
 		severity: since{{"2.0.0", "trap"}}, shows: refusesClient},
 	{name: "list that nobody needs", conf: tlsConf + "crlfile ca.crl\nallow_anonymous true\n", id: "crl-unused", severity: always("trap"),
 		change: revokeClient, shows: answers(0)},
+	// A client with a certificate of the web's CAs is nothing that a test has.
+	{name: "store of the system", conf: "certfile mosquitto.crt\nkeyfile mosquitto.key\ncapath /etc/ssl/certs\nrequire_certificate true\n", id: "system-store",
+		severity: always("trap"), shows: started},
 	{name: "two names", conf: tlsConf + "require_certificate true\nuse_identity_as_username true\nuse_subject_as_username true\n", id: "identity-and-subject",
 		severity: since{{"1.5.0", "trap"}}, shows: func(t *testing.T, m *material, b *mosquittotest.Broker) error {
 			if err := answers(0)(t, m, b); err != nil {
@@ -488,8 +491,8 @@ func bridgeSends(text string) func(*testing.T, *material, *mosquittotest.Broker)
 }
 
 // handshake reports whether the bridge completes a TLS handshake with the
-// remote before patience ends.
-func (m *material) handshake(t *testing.T) bool {
+// remote before wait is over.
+func (m *material) handshake(wait time.Duration) bool {
 	done := make(chan bool)
 	go func() {
 		for {
@@ -511,8 +514,8 @@ func (m *material) handshake(t *testing.T) bool {
 			}
 		}
 	}()
-	wait := time.AfterFunc(2*patience, func() { m.peer.Close() })
-	defer wait.Stop()
+	timer := time.AfterFunc(wait, func() { m.peer.Close() })
+	defer timer.Stop()
 	return <-done
 }
 
