@@ -75,7 +75,8 @@ type Consumer struct {
 
 	// Resolve, if not nil, names the topics to consume, and the tenant
 	// of each, "" for none in particular, instead of Topics. It is asked at
-	// the start and every TopicRefresh, and may add to what it said before.
+	// the start and every TopicRefresh, has a minute for its answer, and may
+	// add to what it said before.
 	// What it returns beside an error is used, too. Package dojothttp asks
 	// dojot's data-broker.
 	Resolve func(ctx context.Context) (tenants map[string]string, err error)
@@ -101,14 +102,16 @@ type Consumer struct {
 
 // Run consumes until ctx ends and returns ctx's error then, having committed
 // what was done and left the group; with Kafka out of reach that takes up to
-// ten seconds. Any other error is one of configuration, at once.
+// ten seconds, and five more with a DeadLetterTopic. Any other error is one of
+// configuration, at once.
 //
 // It calls handle with one batch at a time, of 1 to 10,000 records that
 // decoded, those of each partition in its order. The records are the
 // handler's to keep. Nil means that all of the batch is done; a [RecordError],
 // or several in errors.Join, that those records never will be, and the rest
 // is. After any other error handle gets the same batch again, after a quarter
-// of a second first, twice as long each time, and half a minute at most.
+// of a second first, twice as long each time, and half a minute at most, until
+// it succeeds or has been tried MaxAttempts times.
 //
 // A Consumer can run again once Run has returned, but not twice at a time.
 func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, batch []Record) error) error {

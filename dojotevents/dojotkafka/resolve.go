@@ -12,6 +12,9 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 )
 
+// How long Resolve may take, which asks for several things of each tenant.
+const resolveTimeout = time.Minute
+
 // resolved is what Resolve has said so far.
 type resolved struct {
 	mu      sync.Mutex
@@ -50,7 +53,9 @@ func (r *resolved) tenant(topic string) string {
 func (c *Consumer) followTopics(ctx context.Context, cl *kgo.Client) {
 	failures := 0
 	for {
-		topics, err := c.Resolve(ctx)
+		asking, cancel := context.WithTimeout(ctx, resolveTimeout)
+		topics, err := c.Resolve(asking)
+		cancel()
 		if ctx.Err() != nil {
 			return
 		}
