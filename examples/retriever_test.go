@@ -161,6 +161,9 @@ func TestRetrieverProgress(t *testing.T) {
 	if err != nil {
 		t.Skip("needs script(1) for a terminal")
 	}
+	if out, err := exec.Command(script, "--quiet", "--return", "--command", "true", "/dev/null").CombinedOutput(); err != nil {
+		t.Skipf("no terminal to be had here: %v\n%s", err, out)
+	}
 	url, _ := newGateway(t, plainHTTP)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte(secret), 0o600); err != nil {
