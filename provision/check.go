@@ -23,7 +23,7 @@ type Target struct {
 	Addr       string // host:port of its TLS listener
 	Files      Files  // of the client
 	ServerName string // to look for in the broker's certificate; empty: Addr's host
-	ClientID   string // MQTT's; empty: the broker chooses
+	ClientID   string // MQTT's; empty: the broker chooses. One that is in use ends that connection
 
 	// Topic, if not empty, gets a message with QoS 1 and this Payload.
 	Topic   string
