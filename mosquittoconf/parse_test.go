@@ -285,6 +285,9 @@ func FuzzParse(f *testing.F) {
 	for _, tt := range grammar {
 		f.Add([]byte(tt.text))
 	}
+	for _, key := range []string{"restart_timeout", "topic", "address", "bridge_tcp_keepalive", "persistent_client_expiration"} {
+		f.Add([]byte("connection b\n" + key + " \u00a0\n"))
+	}
 	files, err := filepath.Glob("testdata/*.conf")
 	if err != nil {
 		f.Fatal(err)

@@ -82,7 +82,7 @@ func (t *vetter) value(s statement, o Option) {
 	case "restart_timeout":
 		t.restartTimeout(s)
 	case "bridge_tcp_keepalive":
-		fields := strings.Fields(s.Value)
+		fields := words(s.Value)
 		for i := range 3 {
 			if i >= len(fields) {
 				bad("three numbers")
@@ -100,6 +100,11 @@ func (t *vetter) value(s statement, o Option) {
 			t.refused(s, "bad-value", fmt.Sprintf("%s names an option of %d bytes", s.Key, len(name)), "want at least 3")
 		}
 	}
+}
+
+// words splits where a broker does: at spaces, and at no other white space.
+func words(s string) []string {
+	return strings.FieldsFunc(s, func(r rune) bool { return r == ' ' })
 }
 
 // number judges how the broker reads a number, and which ones it takes.
@@ -177,7 +182,7 @@ func (t *vetter) listenerValue(s statement) (port int, address string) {
 
 func (t *vetter) addresses(s statement) {
 	count := 0
-	for word := range strings.FieldsFuncSeq(s.Value, func(r rune) bool { return r == ' ' }) {
+	for _, word := range words(s.Value) {
 		if word[0] == '#' {
 			break
 		}
@@ -197,7 +202,7 @@ func (t *vetter) addresses(s statement) {
 }
 
 func (t *vetter) restartTimeout(s statement) {
-	fields := strings.Fields(s.Value)
+	fields := words(s.Value)
 	bad := func(want string) {
 		t.refused(s, "bad-value", fmt.Sprintf("restart_timeout is %.80q", s.Value), "want "+want)
 	}
@@ -252,19 +257,19 @@ func (t *vetter) topic(s statement) {
 			t.trap(s, "bridge-topic", fmt.Sprintf("the quote belongs to the topic %.60q", filter), "topics with blanks need 2.1")
 		}
 	}
-	words := strings.FieldsFunc(rest, func(r rune) bool { return r == ' ' })
+	left := words(rest)
 	next := func() (string, bool) {
-		if len(words) == 0 {
+		if len(left) == 0 {
 			return "", false
 		}
-		w := words[0]
-		words = words[1:]
+		w := left[0]
+		left = left[1:]
 		return w, true
 	}
 	prefix := func() string {
 		w, _ := next()
 		if strings.HasPrefix(w, "#") {
-			words = nil
+			left = nil
 			return ""
 		}
 		if w == `""` {
@@ -281,7 +286,7 @@ func (t *vetter) topic(s statement) {
 		if qos, ok := next(); ok {
 			comment := strings.HasPrefix(qos, "#")
 			if comment {
-				words = nil
+				left = nil
 			}
 			if uint8(atoi(qos)) > 2 {
 				bad(fmt.Sprintf("QoS of topic is %.40q", qos), "0, 1 or 2")
@@ -292,8 +297,8 @@ func (t *vetter) topic(s statement) {
 			}
 			local = prefix()
 			remote = prefix()
-			if len(words) > 0 && !strings.HasPrefix(words[0], "#") {
-				t.trap(s, "bridge-topic", fmt.Sprintf("%.40q is ignored", words[0]), "give at most two prefixes")
+			if len(left) > 0 && !strings.HasPrefix(left[0], "#") {
+				t.trap(s, "bridge-topic", fmt.Sprintf("%.40q is ignored", left[0]), "give at most two prefixes")
 			}
 		}
 	}
