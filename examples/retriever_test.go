@@ -157,13 +157,7 @@ func TestRetrieverPasswordFile(t *testing.T) {
 
 // On a terminal, a bar shows how far many devices are.
 func TestRetrieverProgress(t *testing.T) {
-	script, err := exec.LookPath("script")
-	if err != nil {
-		t.Skip("needs script(1) for a terminal")
-	}
-	if out, err := exec.Command(script, "--quiet", "--return", "--command", "true", "/dev/null").CombinedOutput(); err != nil {
-		t.Skipf("no terminal to be had here: %v\n%s", err, out)
-	}
+	script := terminal(t)
 	url, _ := newGateway(t, plainHTTP)
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte(secret), 0o600); err != nil {
@@ -181,10 +175,7 @@ func TestRetrieverProgress(t *testing.T) {
 // On a terminal, user and password are asked for, and the password is not
 // shown.
 func TestRetrieverOnATerminal(t *testing.T) {
-	script, err := exec.LookPath("script") // of Debian's bsdutils, which every system has
-	if err != nil {
-		t.Skip("needs script(1) for a terminal")
-	}
+	script := terminal(t)
 	url, _ := newGateway(t, plainHTTP)
 	cmd := exec.Command(script, "--quiet", "--return", "--command",
 		filepath.Join(bin, "retriever")+" "+url+" 24f6 IOTmidCA", "/dev/null")
@@ -360,4 +351,18 @@ func TestRetrieverDaemon(t *testing.T) {
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}
+}
+
+// terminal returns script(1), of Debian's bsdutils, which gives a command a
+// terminal.
+func terminal(t *testing.T) string {
+	t.Helper()
+	script, err := exec.LookPath("script")
+	if err != nil {
+		t.Skip("needs script(1) for a terminal")
+	}
+	if out, err := exec.Command(script, "--quiet", "--return", "--command", "true", "/dev/null").CombinedOutput(); err != nil {
+		t.Skipf("no terminal to be had here: %v\n%s", err, out)
+	}
+	return script
 }
