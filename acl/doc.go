@@ -27,7 +27,11 @@
 // write and one reload among concurrent callers, and keeps what other people
 // edit meanwhile.
 //
-// What SetUser adds has the one form that brokers of every version read the
+// [Vet] finds lines that don't do what they seem to, [Diff] tells what a
+// change means to whom, and [Compact] replaces the stanzas of a uniform fleet
+// by patterns, for brokers that take too long to load a million users.
+//
+// What edits add has the one form that brokers of every version read the
 // same way: names and topics that could be read as something else, such as
 // one with a line feed in it, are refused and never escaped, since the format
 // has no way to say them.

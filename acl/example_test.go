@@ -104,3 +104,52 @@ func ExampleStore_Apply() {
 	// iotagent
 	// 24f6
 }
+
+func ExampleVet() {
+	f, err := acl.Parse("access.acl", []byte(`user admin:24f6
+topic write /+/24f6/attrs
+topic read devices/%u/config
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, finding := range acl.Vet(f, acl.Version{}) {
+		fmt.Println(finding)
+	}
+	// Output:
+	// line 2: broad: "/+/24f6/attrs" grants write everywhere; name the first level
+	// line 2: tenant: device "admin:24f6" of tenant "admin" can write to "/+/24f6/attrs", which is another tenant's; name its own tenant
+	// line 3: literal-name: %u and %c stand for nothing in the topic line of "devices/%u/config"; use a pattern line, or write the name
+}
+
+func ExampleCompact() {
+	f, err := acl.Parse("access.acl", []byte(`user 24f6
+topic write /admin/24f6/attrs
+user 24f7
+topic write /admin/24f7/attrs
+`))
+	if err != nil {
+		log.Fatal(err)
+	}
+	_, err = acl.Compact(f, acl.CompactOptions{})
+	fmt.Println(err)
+	c, err := acl.Compact(f, acl.CompactOptions{
+		Allow:   []acl.Widening{acl.WidenUnlisted},
+		Removed: []string{"24f8"},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := c.File.WriteTo(os.Stdout); err != nil {
+		log.Fatal(err)
+	}
+	for _, d := range acl.Diff(f.Compile(acl.Version{}), c.File.Compile(acl.Version{})) {
+		fmt.Println("everybody:", d.Everybody, "gained:", d.Gained, "lost:", d.Lost)
+	}
+	// Output:
+	// patterns would grant more than the stanzas: users without a stanza, such as removed ones whose certificate is still good, get "write /admin/%u/attrs" (want "unlisted" to be allowed)
+	// pattern write /admin/%u/attrs
+	// user 24f8
+	// topic deny #
+	// everybody: true gained: [write /admin/%u/attrs] lost: []
+}
