@@ -241,6 +241,45 @@ func TestServeByPIDFile(t *testing.T) {
 	}
 }
 
+// A broker that somebody else runs can be told by a command, too.
+func TestServeByCommand(t *testing.T) {
+	s := newSurroundings(t)
+	s.startCA()
+	s.startKafka()
+	binary, err := mosquitto.Find(t.Context(), os.Getenv("MOSQUITTO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	reload := filepath.Join(s.dir, "reload")
+	manager := s.serve(append(asRoot(), "--reload-command", "sh "+reload, "--broker-version", binary.Version)...)
+	manager.await(t, "waiting for the broker")
+
+	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
+	if err := broker.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		broker.Process.Kill()
+		broker.Wait()
+	}()
+	script := fmt.Sprintf("echo told >>%s.log; kill -HUP %d\n", reload, broker.Process.Pid)
+	if err := os.WriteFile(reload, []byte(script), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	manager.await(t, "serving")
+	if status, body := s.put("24f6"); status != 200 {
+		t.Fatalf("PUT: %d %s", status, body)
+	}
+	client := s.device("24f6")
+	if err := client.Publish(t.Context(), "/admin/24f6/attrs", nil, 1, false); err != nil {
+		t.Error(err)
+	}
+	if log, err := os.ReadFile(reload + ".log"); err != nil || len(log) == 0 {
+		t.Errorf("the command was not run: %v", err)
+	}
+	manager.stop(t)
+}
+
 func listening(addr string) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {
