@@ -209,10 +209,25 @@ func (s *settings) readPassword(stdin *os.File, stderr io.Writer) (string, error
 	if !term.IsTerminal(int(stdin.Fd())) {
 		return readLine(stdin)
 	}
-	fmt.Fprintf(stderr, "enter password for %s: ", s.username)
-	password, err := term.ReadPassword(int(stdin.Fd()))
-	fmt.Fprintln(stderr)
-	return string(password), err
+	// The echo goes off before the prompt appears: who is quick to answer
+	// must not see the password.
+	state, err := term.MakeRaw(int(stdin.Fd()))
+	if err != nil {
+		return "", err
+	}
+	defer term.Restore(int(stdin.Fd()), state)
+	terminal := term.NewTerminal(struct {
+		io.Reader
+		io.Writer
+	}{stdin, stderr}, "")
+	password, err := terminal.ReadPassword(fmt.Sprintf("enter password for %s: ", s.username))
+	if err != nil {
+		return "", fmt.Errorf("reading the password: %w", err)
+	}
+	if password == "" {
+		return "", errors.New("the password read is empty")
+	}
+	return password, nil
 }
 
 func firstLine(path string) (string, error) {
