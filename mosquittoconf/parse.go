@@ -106,6 +106,7 @@ const maxSyntaxErrors = 10
 // because a newer broker may know it. [File.Vet] judges the rest.
 func Parse(name string, data []byte) (*File, error) {
 	f := &File{name: name}
+	f.lines = slices.Grow(f.lines, bytes.Count(data, []byte{'\n'})+1)
 	var errs []error
 	// The lines share one copy.
 	for raw := range bytes.Lines(bytes.Clone(data)) {
@@ -127,10 +128,10 @@ func Parse(name string, data []byte) (*File, error) {
 
 // index finds out what belongs to what.
 func (f *File) index() {
-	f.statements = make([]statement, 0, len(f.lines)/2)
+	f.statements = make([]statement, 0, len(f.lines))
 	perListener := false
 	f.walk(&f.statements, &perListener)
-	f.directives = f.directives[:0]
+	f.directives = slices.Grow(f.directives[:0], len(f.statements))
 	for _, s := range f.statements {
 		if s.file == f {
 			f.directives = append(f.directives, s.Directive)
@@ -186,47 +187,48 @@ const blanks = " \t\n\v\f\r"
 
 // parseLine returns an empty key for a comment or a blank line.
 func parseLine(raw []byte) (*line, error) {
-	none := &line{raw: raw}
+	l := &line{raw: raw}
 	if bytes.IndexByte(raw, 0) >= 0 {
-		return none, fmt.Errorf("NUL byte in %.80q: a broker may not see what follows it", raw)
+		return l, fmt.Errorf("NUL byte in %.80q: a broker may not see what follows it", raw)
 	}
 	// A line that begins with a carriage return is skipped whole.
 	if raw[0] == '#' || raw[0] == '\r' {
-		return none, nil
+		return l, nil
 	}
 	s := strings.Trim(strings.TrimRight(string(raw), "\r\n"), " ")
 	if s == "" {
-		return none, nil
+		return l, nil
 	}
 	key, rest, _ := strings.Cut(s, " ")
 	value := strings.Trim(rest, blanks)
 	switch {
 	case strings.HasPrefix(key, "\ufeff"):
-		return none, fmt.Errorf("byte order mark before %.40q (want none)", key[len("\ufeff"):])
+		return l, fmt.Errorf("byte order mark before %.40q (want none)", key[len("\ufeff"):])
 	case strings.ContainsAny(key, "\t\v\f"):
-		return none, fmt.Errorf("white space other than spaces in %.80q (want spaces between an option and its value)", s)
+		return l, fmt.Errorf("white space other than spaces in %.80q (want spaces between an option and its value)", s)
 	case key[0] == '#':
-		return none, fmt.Errorf("%.80q is no comment (want %q in the first column)", s, "#")
+		return l, fmt.Errorf("%.80q is no comment (want %q in the first column)", s, "#")
 	}
 	o, known := OptionOf(key)
 	if known && value == "" {
-		return none, fmt.Errorf("option %q has no value", key)
+		return l, fmt.Errorf("option %q has no value", key)
 	}
 	word, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
 	switch {
 	case !known || o.Type == TextValue:
 		if err := checkText(s); err != nil {
-			return none, fmt.Errorf("%w in %.80q", err, s)
+			return l, fmt.Errorf("%w in %.80q", err, s)
 		}
 	case o.Type == BoolValue:
 		value = word
 		if !slices.Contains([]string{"true", "false", "1", "0"}, value) {
-			return none, fmt.Errorf("%s is %.40q (want true or false)", key, value)
+			return l, fmt.Errorf("%s is %.40q (want true or false)", key, value)
 		}
 	case o.Type == NumberValue:
 		value = word
 	}
-	return &line{raw: raw, key: key, value: value, rest: rest}, nil
+	l.key, l.value, l.rest = key, value, rest
+	return l, nil
 }
 
 // checkText refuses what may not be in a value: bytes that are not UTF-8,
