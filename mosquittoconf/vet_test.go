@@ -559,7 +559,7 @@ func TestVetOfLoopback(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMaterial(t)
 			m.write(t, "access.pw", nil)
-			conf := "log_dest stderr\nuser " + me(t) + "\n" + tt.conf
+			conf := "log_dest stderr\n" + userLine(t) + tt.conf
 			m.write(t, "mosquitto.conf", []byte(conf))
 			if got := first(parse(t, conf).Vet(version(t, b.Version)), tt.id); got != "trap" {
 				t.Errorf("got %q", got)
