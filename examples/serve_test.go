@@ -72,6 +72,22 @@ func (s *surroundings) startKafka() {
 	s.t.Cleanup(s.kafka.Close)
 }
 
+// startBroker runs a broker by the manager's configuration, as somebody else
+// would, until the test ends.
+func (s *surroundings) startBroker(binary mosquitto.Binary) *os.Process {
+	s.t.Helper()
+	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
+	broker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := broker.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		broker.Process.Kill()
+		broker.Wait()
+	})
+	return broker.Process
+}
+
 // serve starts the manager with the original's variables.
 func (s *surroundings) serve(args ...string) *process {
 	s.t.Helper()
@@ -180,15 +196,7 @@ func TestServeByPIDFile(t *testing.T) {
 	manager := s.serve(append(asRoot(), "--pid-file", pidFile, "--broker-version", binary.Version)...)
 	manager.await(t, "waiting for the broker")
 
-	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
-	broker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := broker.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		broker.Process.Kill()
-		broker.Wait()
-	}()
+	broker := s.startBroker(binary)
 	write := func(content string) {
 		t.Helper()
 		if err := os.WriteFile(pidFile, []byte(content), 0o644); err != nil {
@@ -197,7 +205,7 @@ func TestServeByPIDFile(t *testing.T) {
 	}
 	// The manager may find the broker up before it finds the file: it tells
 	// it at the next try.
-	write(strconv.Itoa(broker.Process.Pid) + "\n")
+	write(strconv.Itoa(broker.Pid) + "\n")
 	manager.await(t, "the broker is up")
 
 	eventually(t, "API", func() error {
@@ -227,13 +235,20 @@ func TestServeByPIDFile(t *testing.T) {
 		}
 	}
 	// What was written but not told is told with the next change.
-	write(strconv.Itoa(broker.Process.Pid))
+	write(strconv.Itoa(broker.Pid))
 	if status, body := s.put("24f6"); status != 200 {
 		t.Fatalf("PUT: %d %s", status, body)
 	}
 	late := s.device("a1b2r")
 	if err := late.Publish(t.Context(), "/admin/a1b2r/attrs", nil, 1, false); err != nil {
 		t.Error(err)
+	}
+	// Nor is it told of files that would open or stop it.
+	if err := os.WriteFile(filepath.Join(s.dir, "mosquitto.crt"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if status, body := s.put("beef"); status != 503 || !strings.Contains(body, "mosquitto.crt") {
+		t.Errorf("without its certificate: got %d %s, want 503 that names it", status, body)
 	}
 	manager.stop(t)
 	if err := listening(s.listen); err != nil {
@@ -254,15 +269,8 @@ func TestServeByCommand(t *testing.T) {
 	manager := s.serve(append(asRoot(), "--reload-command", "sh "+reload, "--broker-version", binary.Version)...)
 	manager.await(t, "waiting for the broker")
 
-	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
-	if err := broker.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		broker.Process.Kill()
-		broker.Wait()
-	}()
-	script := fmt.Sprintf("echo told >>%s.log; kill -HUP %d\n", reload, broker.Process.Pid)
+	broker := s.startBroker(binary)
+	script := fmt.Sprintf("echo told >>%s.log; kill -HUP %d\n", reload, broker.Pid)
 	if err := os.WriteFile(reload, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,9 @@ import (
 )
 
 // check judges the files as the broker would find them: an error means that
-// reading them would open it or end it.
+// reading them would open it or end it. A broker that somebody else runs reads
+// the same key, certificates and lists, so they are judged by our configuration
+// for it, too.
 func (m *manager) check() error {
 	var errs []error
 	if err := m.checkACL(); err != nil {
@@ -25,10 +27,7 @@ func (m *manager) check() error {
 	if err := m.list.Check(time.Now()); errors.Is(err, crl.ErrUnloadable) {
 		errs = append(errs, err)
 	}
-	if m.child != nil {
-		errs = append(errs, m.checkConfig()...)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.checkConfig()...)...)
 }
 
 func (m *manager) checkACL() error {
