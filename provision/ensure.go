@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 )
@@ -19,7 +18,6 @@ import (
 // ensuring is one run of Ensure.
 type ensuring struct {
 	*Identity
-	now   time.Time
 	steps []Step
 
 	// changing is called once, before the first change of a file that others

@@ -177,6 +177,31 @@ func TestRevocationList(t *testing.T) {
 	}
 }
 
+// A CA dates what it makes while it is asked, later than Ensure began.
+func TestMadeWhileAsked(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	now := time.Now()
+	id.Now = func() time.Time { return now }
+	ca.edit = func(c *x509.Certificate) {
+		now = now.Add(2 * time.Second)
+		c.NotBefore = now
+	}
+	ca.editList = func(l *x509.RevocationList) {
+		now = now.Add(2 * time.Second)
+		l.ThisUpdate = now
+	}
+	ensure(t, id, ca)
+	serial := leaf(t, id.Files).SerialNumber
+	ca.revoke(leaf(t, id.Files))
+	if got, want := ensure(t, id, ca), "CA kept, key made, CSR made, certificate made, CRL made"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	if leaf(t, id.Files).SerialNumber.Cmp(serial) == 0 {
+		t.Error("the revoked certificate is still there")
+	}
+}
+
 // What an expired list revokes stays revoked, even if the CA does not answer.
 func TestRevokedByTheListOnDisk(t *testing.T) {
 	ca := newTestCA(t, "IOTmidCA")

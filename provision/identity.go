@@ -124,7 +124,7 @@ func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
 	if err := id.validate(); err != nil {
 		return nil, err
 	}
-	e := &ensuring{Identity: id, now: id.now()}
+	e := &ensuring{Identity: id}
 	err := e.run(ctx, ca)
 	return e.steps, err
 }
@@ -135,7 +135,7 @@ func (id *Identity) Plan() ([]Step, error) {
 	if err := id.validate(); err != nil {
 		return nil, err
 	}
-	e := &ensuring{Identity: id, now: id.now()}
+	e := &ensuring{Identity: id}
 	err := e.plan()
 	return e.steps, err
 }

@@ -32,7 +32,7 @@ func (e *ensuring) whyNotCert() error {
 	if e.list != nil && isRevoked(e.list, leaf) {
 		return errRevoked
 	}
-	if !e.now.Before(e.renewAt(leaf)) {
+	if !e.now().Before(e.renewAt(leaf)) {
 		return fmt.Errorf("it expires at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return nil
@@ -75,7 +75,7 @@ func (e *ensuring) checkCert(certs []*x509.Certificate, key crypto.PublicKey) er
 	if err := e.checkUsages(leaf); err != nil {
 		return err
 	}
-	_, err := leaf.Verify(verifyOptions(certs[1:], e.chain, e.now))
+	_, err := leaf.Verify(verifyOptions(certs[1:], e.chain, e.now()))
 	return err
 }
 

@@ -62,7 +62,7 @@ func (r *Renewer) Once(ctx context.Context) ([]Step, error) {
 	if err := id.validate(); err != nil {
 		return nil, err
 	}
-	e := &ensuring{Identity: id, now: id.now()}
+	e := &ensuring{Identity: id}
 	if r.Changed != nil {
 		// Before anything changes, so that a crash cannot come between.
 		e.changing = func() error { return durable.WriteFile(r.marker(), nil, e.attr(0o600)) }

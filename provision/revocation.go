@@ -87,10 +87,10 @@ func (e *ensuring) checkList(list *x509.RevocationList) error {
 	if err := list.CheckSignatureFrom(e.chain[0]); err != nil {
 		return fmt.Errorf("it is not of the CA: %w", err)
 	}
-	if e.now.Before(list.ThisUpdate) {
+	if e.now().Before(list.ThisUpdate) {
 		return fmt.Errorf("it begins at %s", list.ThisUpdate.UTC().Format(time.RFC3339))
 	}
-	if !e.now.Before(list.NextUpdate) {
+	if !e.now().Before(list.NextUpdate) {
 		return fmt.Errorf("%w at %s", errListExpired, list.NextUpdate.UTC().Format(time.RFC3339))
 	}
 	return nil
