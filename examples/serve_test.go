@@ -10,8 +10,10 @@ import (
 	"os/exec"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -180,6 +182,68 @@ func TestServeWaits(t *testing.T) {
 		conn.Close()
 		t.Error("a broker was left behind")
 	}
+}
+
+// Topics whose names say nothing are asked of data-broker, and what Kafka no
+// longer tells is asked of device-manager.
+func TestServeAsksThePlatform(t *testing.T) {
+	s := newSurroundings(t)
+	s.startCA()
+	s.startKafka()
+	dojot := dojoteventstest.NewPlatform("admin", "other")
+	defer dojot.Close()
+	dojot.RandomTopics()
+	serve := func(args ...string) *process {
+		t.Helper()
+		manager := s.serve(slices.Concat(broker(), asRoot(), []string{"--auth", dojot.URL}, args)...)
+		manager.await(t, "serving")
+		return manager
+	}
+	p := &platform{t: t, api: strings.TrimPrefix(s.api, "127.0.0.1:")}
+
+	manager := serve("--data-broker", dojot.URL)
+	if err := dojot.Publish(t.Context(), s.kafka,
+		dojoteventstest.CreateEvent("admin", "24f6"), dojoteventstest.CreateEvent("other", "beef")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "devices", func() error {
+		if got := p.devices(); got != "admin/24f6 other/beef" && got != "other/beef admin/24f6" {
+			return fmt.Errorf("got %q", got)
+		}
+		return nil
+	})
+	manager.stop(t)
+
+	// One that is there is not listed, one that is listed is not there, and
+	// one wants a name that is taken.
+	dojot.AddDevices("admin", "24f6", "a1b2")
+	dojot.AddDevices("other", "24f6")
+	manager = serve("--device-manager", dojot.URL)
+	manager.await(t, "does not list a device\" device=other/beef remove=false")
+	if got := p.devices(); !strings.Contains(got, "other/beef") || !strings.Contains(got, "admin/a1b2") {
+		t.Errorf("devices: %s, want other/beef and admin/a1b2 among them", got)
+	}
+	if out := manager.output(); !strings.Contains(out, "device=other/24f6") {
+		t.Error("the log does not name the device that cannot be added")
+	}
+	manager.stop(t)
+
+	// One is removed when the list has been read, but not applied.
+	dojot.AddDevices("admin", "dead")
+	var lists atomic.Int32
+	dojot.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
+		const tenants = 2
+		if r.URL.Path == "/device" && lists.Add(1) == tenants+1 {
+			dojot.RemoveDevices("admin", "dead")
+		}
+		return false
+	})
+	manager = serve("--device-manager", dojot.URL, "--remove-gone")
+	p.awaitDevices("admin/24f6 admin/a1b2")
+	if out := manager.output(); !strings.Contains(out, "device=admin/dead remove=true") {
+		t.Error("the log does not name the device that was removed meanwhile")
+	}
+	manager.stop(t)
 }
 
 // A broker that somebody else runs is signalled by its PID file, and nobody

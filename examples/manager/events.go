@@ -5,12 +5,18 @@ import (
 	"errors"
 
 	"github.com/dojot/mqtt-manager-go/dojotevents"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojothttp"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
 )
 
 func (m *manager) consumer(brokers []string) *dojotkafka.Consumer {
-	return &dojotkafka.Consumer{Brokers: brokers, Group: m.group, Logger: m.log}
+	c := &dojotkafka.Consumer{Brokers: brokers, Group: m.group, Logger: m.log}
+	if m.dataBroker != "" {
+		broker := &dojothttp.DataBroker{URL: m.dataBroker, HTTPClient: dojotClient}
+		c.Resolve = broker.Resolver(m.tenants, dojotevents.Subject)
+	}
+	return c
 }
 
 // handle applies a batch of events in one write and one reload. Events that
@@ -19,7 +25,7 @@ func (m *manager) handle(ctx context.Context, batch []dojotkafka.Record) error {
 	var changes []fleet.Change
 	var origin []int // of each change in batch
 	for i, record := range batch {
-		change := fleet.Change{Device: fleet.Device{Tenant: record.Event.Tenant, ID: record.Event.DeviceID}}
+		change := fleet.Change{Device: deviceOf(record.Event)}
 		switch record.Event.Kind {
 		case dojotevents.Create, dojotevents.Update:
 		case dojotevents.Remove:

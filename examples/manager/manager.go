@@ -90,7 +90,8 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 			log.Info("broker's identity", "file", step.Path, "is", step.Action)
 		},
 	}
-	if err := retry(ctx, log, "waiting for the CA at "+ca.BaseURL, m.provision); err != nil {
+	ofTheCA := func(err error) bool { return errors.As(err, new(*ejbca.Error)) }
+	if err := retry(ctx, log, "waiting for the CA at "+ca.BaseURL, ofTheCA, m.provision); err != nil {
 		return nil, err
 	}
 	if err := m.writeConfig(); err != nil {
@@ -141,12 +142,12 @@ func (m *manager) findBroker(ctx context.Context) error {
 }
 
 // retry repeats do, with growing pauses and a line in the log for each, until
-// it succeeds, ctx ends, or it fails for another reason than the CA's.
-func retry(ctx context.Context, log *slog.Logger, doing string, do func(context.Context) error) error {
+// it succeeds, ctx ends, or it fails in a way that may not pass.
+func retry(ctx context.Context, log *slog.Logger, doing string, mayPass func(error) bool, do func(context.Context) error) error {
 	const longest = 30 * time.Second
 	for pause := 500 * time.Millisecond; ; pause = min(2*pause, longest) {
 		err := do(ctx)
-		if !errors.As(err, new(*ejbca.Error)) {
+		if err == nil || !mayPass(err) {
 			return err
 		}
 		log.Warn(doing, "next try in", pause, "cause", err)

@@ -58,6 +58,7 @@ func (m *manager) run(ctx context.Context, kafka []string, up func() error) (err
 	work, workCtx := errgroup.WithContext(ctx)
 	consumer := m.consumer(kafka)
 	work.Go(func() error { return consumer.Run(workCtx, m.handle) })
+	work.Go(func() error { return m.reconcile(workCtx) })
 	work.Go(func() error { return m.lists.Run(workCtx) })
 	work.Go(func() error { return m.renew(workCtx) })
 	work.Go(func() error { return serveHTTP(workCtx, api, m.handler(consumer), m.log) })

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -66,6 +67,12 @@ type settings struct {
 	register    bool
 	revoke      bool
 	crlInterval time.Duration
+
+	// Of serve alone: dojot's services.
+	dataBroker    string
+	deviceManager string
+	auth          string
+	removeGone    bool
 
 	// Of dev alone.
 	gateway   string // where login and CA are served
@@ -146,6 +153,10 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 	} else {
 		flags.StringVar(&s.ejbcaURL, "ejbca-url", "http://ejbca:5583", "EJBCA-REST")
 		flags.StringSliceVar(&s.kafka, "kafka", []string{"kafka:9092"}, "Kafka's brokers, host:port, separated by commas")
+		flags.StringVar(&s.dataBroker, "data-broker", "", "dojot's data-broker, which knows the topics of each tenant's events: dojot up to 0.4 gave them names that say nothing (topics are found by their names)")
+		flags.StringVar(&s.deviceManager, "device-manager", "", "dojot's device-manager: at the start, its list is compared with the ACL file, what is missing is added, and what it does not list is named in the log")
+		flags.BoolVar(&s.removeGone, "remove-gone", false, "with --device-manager: remove the devices that it does not list, of any tenant")
+		flags.StringVar(&s.auth, "auth", "http://auth:5000", "dojot's auth service, which lists the tenants for --data-broker and --device-manager")
 		flags.StringVar(&s.pidFile, "pid-file", "", "the broker is run by somebody else: signal the process that this file names")
 		flags.StringVar(&s.reloadCommand, "reload-command", "", "the broker is run by somebody else: this command, split at blanks, makes it reload")
 		flags.StringVar(&s.brokerVersion, "broker-version", "", "the version of a broker that somebody else runs, like 2.0.11 (that of the binary here)")
@@ -235,6 +246,19 @@ func (s *settings) complete() error {
 		if _, err := splitAddr(a.addr); err != nil {
 			return fmt.Errorf("%s %w", a.flag, err)
 		}
+	}
+	for _, u := range []struct{ flag, url string }{
+		{"--ejbca-url", s.ejbcaURL}, {"--data-broker", s.dataBroker}, {"--device-manager", s.deviceManager}, {"--auth", s.auth},
+	} {
+		if u.url == "" {
+			continue
+		}
+		if parsed, err := url.Parse(u.url); err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
+			return fmt.Errorf("%s %q: want http://host:port or https://…", u.flag, u.url)
+		}
+	}
+	if s.removeGone && s.deviceManager == "" {
+		return errors.New("--remove-gone: want --device-manager, to know what is gone")
 	}
 	if s.caName == "" || filepath.Base(s.caName) != s.caName {
 		return fmt.Errorf("--ca-name %q: want a name", s.caName)

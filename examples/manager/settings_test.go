@@ -90,6 +90,8 @@ func TestBadSettings(t *testing.T) {
 		{"CA is a path", "serve", []string{"--ca-name", "../x"}, nil, []string{"--ca-name"}},
 		{"number in the environment", "serve", nil, []string{"MQTTREST_KEY_LENGHT=two"}, []string{"MQTTREST_KEY_LENGHT", "two"}},
 		{"template", "serve", []string{"--user", "{tenant}"}, nil, []string{"{id}"}},
+		{"URL without a scheme", "serve", []string{"--device-manager", "device-manager:5000"}, nil, []string{"--device-manager", "http://"}},
+		{"gone, but from what", "serve", []string{"--remove-gone"}, nil, []string{"--device-manager"}},
 		{"interval", "serve", []string{"--crl-interval", "1ms"}, nil, []string{"--crl-interval"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
