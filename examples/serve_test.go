@@ -238,8 +238,10 @@ func TestServeAsksThePlatform(t *testing.T) {
 		}
 		return false
 	})
-	manager = serve("--device-manager", dojot.URL, "--remove-gone")
+	manager = serve("--device-manager", dojot.URL, "--remove-gone", "--reconcile-interval", "1s")
 	p.awaitDevices("admin/24f6 admin/a1b2")
+	dojot.AddDevices("other", "face") // and Kafka says nothing
+	p.awaitDevices("admin/24f6 admin/a1b2 other/face")
 	if out := manager.output(); !strings.Contains(out, "device=admin/dead remove=true") {
 		t.Error("the log does not name the device that was removed meanwhile")
 	}

@@ -19,15 +19,25 @@ func (m *manager) tenants(ctx context.Context) ([]string, error) {
 	return (&dojothttp.Auth{URL: m.auth, HTTPClient: dojotClient}).Tenants(ctx)
 }
 
-// reconcile makes up for events that Kafka no longer has: it compares the
-// devices in the ACL file with device-manager's list, once, trying until that
-// can be had. Events are consumed already, so that none falls between.
+// reconcile makes up for events that Kafka no longer has, or never had: again
+// and again, it compares the devices in the ACL file with device-manager's
+// list. Events are consumed meanwhile, so that none falls between.
 func (m *manager) reconcile(ctx context.Context) error {
 	if m.deviceManager == "" {
 		return nil
 	}
 	always := func(error) bool { return true }
-	return retry(ctx, m.log, "waiting for the list of devices at "+m.deviceManager, always, m.reconcileOnce)
+	for {
+		err := retry(ctx, m.log, "waiting for the list of devices at "+m.deviceManager, always, m.reconcileOnce)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(m.reconcileEvery):
+		}
+	}
 }
 
 func (m *manager) reconcileOnce(ctx context.Context) error {

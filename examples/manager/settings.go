@@ -69,10 +69,11 @@ type settings struct {
 	crlInterval time.Duration
 
 	// Of serve alone: dojot's services.
-	dataBroker    string
-	deviceManager string
-	auth          string
-	removeGone    bool
+	dataBroker     string
+	deviceManager  string
+	reconcileEvery time.Duration
+	removeGone     bool
+	auth           string
 
 	// Of dev alone.
 	gateway   string // where login and CA are served
@@ -154,7 +155,8 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 		flags.StringVar(&s.ejbcaURL, "ejbca-url", "http://ejbca:5583", "EJBCA-REST")
 		flags.StringSliceVar(&s.kafka, "kafka", []string{"kafka:9092"}, "Kafka's brokers, host:port, separated by commas")
 		flags.StringVar(&s.dataBroker, "data-broker", "", "dojot's data-broker, which knows the topics of each tenant's events: dojot up to 0.4 gave them names that say nothing (topics are found by their names)")
-		flags.StringVar(&s.deviceManager, "device-manager", "", "dojot's device-manager: at the start, its list is compared with the ACL file, what is missing is added, and what it does not list is named in the log")
+		flags.StringVar(&s.deviceManager, "device-manager", "", "dojot's device-manager: its list is compared with the ACL file, what is missing is added, and what it does not list is named in the log")
+		flags.DurationVar(&s.reconcileEvery, "reconcile-interval", time.Hour, "with --device-manager: how often that is done, for the first time at the start")
 		flags.BoolVar(&s.removeGone, "remove-gone", false, "with --device-manager: remove the devices that it does not list, of any tenant")
 		flags.StringVar(&s.auth, "auth", "http://auth:5000", "dojot's auth service, which lists the tenants for --data-broker and --device-manager")
 		flags.StringVar(&s.pidFile, "pid-file", "", "the broker is run by somebody else: signal the process that this file names")
@@ -256,6 +258,9 @@ func (s *settings) complete() error {
 		if parsed, err := url.Parse(u.url); err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
 			return fmt.Errorf("%s %q: want http://host:port or https://…", u.flag, u.url)
 		}
+	}
+	if s.deviceManager != "" && s.reconcileEvery < time.Second {
+		return fmt.Errorf("--reconcile-interval %v: want at least a second", s.reconcileEvery)
 	}
 	if s.removeGone && s.deviceManager == "" {
 		return errors.New("--remove-gone: want --device-manager, to know what is gone")
