@@ -34,9 +34,10 @@ const (
 type Consumer struct {
 	Brokers []string // host:port of some of Kafka's brokers; at least one
 
-	// Topics are regular expressions, in Go's syntax, of the topics to
-	// consume. They match anywhere in a name unless they have ^ and $. Nil
-	// means DefaultTopics.
+	// Topics are those to consume: names, and regular expressions, which are
+	// told from names by the ^ that they begin with. They are in Go's syntax
+	// and match longer names, too, unless they end in $. Topics that match
+	// may come later. None means DefaultTopics.
 	Topics []string
 
 	// Group is the consumer group whose committed offsets are used. Empty

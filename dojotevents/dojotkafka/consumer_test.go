@@ -395,6 +395,27 @@ func TestHandlerRetried(t *testing.T) {
 	}
 }
 
+// A name is that of one topic, not a pattern.
+func TestTopicsByName(t *testing.T) {
+	f := newFixture(t)
+	later := f.topic + "-later"
+	for _, other := range []string{"x" + f.topic, f.topic + "x", strings.ReplaceAll(f.topic, ".", "-")} {
+		f.createTopic(other, 1)
+		f.publish(other, 0, `{"event":"not asked for"}`)
+	}
+	f.publishIDs("a1")
+	c := f.consumer()
+	c.Topics = []string{f.topic, later}
+	in := newInbox(t)
+	r := start(t, c, in.handle)
+	wantIDs(t, in.take(1), "a1")
+	f.createTopic(later, 1)
+	f.publish(later, 0, `{"event":"ping","data":{"id":"b1"}}`)
+	wantIDs(t, in.take(1), "b1")
+	r.stop()
+	in.empty()
+}
+
 func TestNewTopic(t *testing.T) {
 	f := newFixture(t)
 	c := f.consumer()
@@ -496,7 +517,8 @@ func TestRunRefuses(t *testing.T) {
 		want     string
 	}{
 		{"no brokers", &dojotkafka.Consumer{}, "no brokers"},
-		{"bad expression", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"("}}, `invalid regular expression "("`},
+		{"bad expression", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"^("}}, `invalid regular expression "^("`},
+		{"topic without a name", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{""}}, "empty"},
 		{"bad address", &dojotkafka.Consumer{Brokers: []string{"kafka:nine"}}, "nine"},
 		{"topics twice", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"x"}, Resolve: func(context.Context) (map[string]string, error) { return nil, nil }}, "both Topics and Resolve"},
 		{"negative attempts", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, MaxAttempts: -1}, "MaxAttempts"},

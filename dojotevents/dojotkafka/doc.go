@@ -16,7 +16,7 @@
 // still has.
 //
 // Topics are found by name, by pattern, which brings those of tenants as they
-// come, or by asking ([Consumer.Resolve]).
+// come ([Consumer.Topics]), or by asking ([Consumer.Resolve]).
 //
 // # What can go wrong
 //

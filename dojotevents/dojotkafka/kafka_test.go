@@ -113,7 +113,7 @@ func (f *fixture) createTopic(topic string, partitions int32) {
 func (f *fixture) consumer() *dojotkafka.Consumer {
 	return &dojotkafka.Consumer{
 		Brokers:      f.brokers,
-		Topics:       []string{"^" + f.tenant + `\.dojot\.device-manager\.device$`},
+		Topics:       []string{f.topic},
 		Group:        f.group,
 		TopicRefresh: 100 * time.Millisecond,
 	}
