@@ -135,12 +135,8 @@ func TestStopCommits(t *testing.T) {
 	if got := f.committed(f.topic, 0); got != 1 {
 		t.Errorf("committed offset = %d, want 1", got)
 	}
-	group, err := f.admin.DescribeGroups(f.context(), f.group)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := len(group[f.group].Members); n != 0 {
-		t.Errorf("group has %d members after the end, want none", n)
+	if state, topics := f.members(); len(topics) != 0 {
+		t.Errorf("group is %s with %d members after the end, want none", state, len(topics))
 	}
 }
 
@@ -467,47 +463,92 @@ func TestNewTopicWhileRetrying(t *testing.T) {
 // Members of a group share its partitions. When one leaves, another goes on
 // where it was.
 func TestTwoMembers(t *testing.T) {
-	f := newFixture(t)
-	c1, c2 := f.consumer(), f.consumer()
-	topic2 := dojotevents.Topic(f.tenant + "-2")
-	f.createTopic(topic2, 1)
-	c1.Topics = []string{"^" + f.tenant}
-	c2.Topics = c1.Topics
-	in1, in2 := newInbox(t), newInbox(t)
-	r1 := start(t, c1, in1.handle)
-	f.publishIDs("a1")
-	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b1")))
-	in1.take(2)
-	start(t, c2, in2.handle)
-	eventually(t, "the second member has a topic", func() bool {
-		groups, err := f.admin.DescribeGroups(f.context(), f.group)
-		if err != nil {
-			t.Fatal(err)
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		tenant2 := f.tenant + "-2"
+		topic2 := dojotevents.Topic(tenant2)
+		f.createTopic(topic2, 1)
+		publish := func(id, id2 string) {
+			f.publishIDs(id)
+			f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(tenant2, id2)))
 		}
-		g := groups[f.group]
-		owners := 0
-		for _, m := range g.Members {
-			if a, ok := m.Assigned.AsConsumer(); ok && len(a.Topics) == 1 {
-				owners++
-			}
+		member := func(in *inbox) *run {
+			c := f.consumer()
+			c.Topics = []string{"^" + f.tenant}
+			return start(t, c, in.handle)
 		}
-		return g.State == "Stable" && owners == 2
+		in1, in2 := newInbox(t), newInbox(t)
+		publish("a1", "b1")
+		r1 := member(in1)
+		in1.take(2)
+		f.awaitMembers(2)
+
+		r2 := member(in2)
+		f.awaitMembers(1, 1)
+		publish("a2", "b2")
+		got := ids(append(in1.take(1), in2.take(1)...))
+		slices.Sort(got)
+		if want := []string{"a2", "b2"}; !slices.Equal(got, want) {
+			t.Errorf("both members got %v, want %v", got, want)
+		}
+
+		r1.stop()
+		publish("a3", "b3")
+		got = ids(in2.take(2))
+		slices.Sort(got)
+		if want := []string{"a3", "b3"}; !slices.Equal(got, want) {
+			t.Errorf("the member that stayed got %v, want %v", got, want)
+		}
+		r2.stop()
+		in1.empty()
+		in2.empty()
+		if a, b := f.committed(f.topic, 0), f.committed(topic2, 0); a != 3 || b != 3 {
+			t.Errorf("committed offsets = %d and %d, want 3 and 3", a, b)
+		}
 	})
-	f.publishIDs("a2")
-	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b2")))
-	eventually(t, "both have got one", func() bool { return len(in1.records) == 1 && len(in2.records) == 1 })
-	in1.take(1)
-	in2.take(1)
-	r1.stop()
-	f.publishIDs("a3")
-	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b3")))
-	got := ids(in2.take(2))
-	slices.Sort(got)
-	if want := []string{"a3", "b3"}; !slices.Equal(got, want) {
-		t.Errorf("the member that stayed got %v, want %v", got, want)
-	}
-	in1.empty()
-	in2.empty()
+}
+
+// Another member joins while a handler works. The group waits for the handler,
+// and what it did is committed before the partitions move.
+func TestRebalanceDuringBatch(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		topic2 := f.topic + "-2"
+		f.createTopic(topic2, 1)
+		member := func(handle func(context.Context, []dojotkafka.Record) error) *run {
+			c := f.consumer()
+			c.Topics = []string{"^" + f.tenant}
+			return start(t, c, handle)
+		}
+		publish := func(id string) {
+			f.publishIDs(id)
+			f.publish(topic2, 0, `{"event":"ping","data":{"id":"`+id+`"}}`)
+		}
+		in1, in2 := newInbox(t), newInbox(t)
+		entered, release := make(chan struct{}, 10), make(chan struct{})
+		publish("a1")
+		r1 := member(func(ctx context.Context, batch []dojotkafka.Record) error {
+			entered <- struct{}{}
+			<-release
+			return in1.handle(ctx, batch)
+		})
+		<-entered
+		member(in2.handle)
+		eventually(t, "the second member is waiting for its share", func() bool {
+			state, topics := f.members()
+			return len(topics) == 2 && !strings.EqualFold(state, "stable")
+		})
+		in2.empty()
+		close(release)
+		in1.take(2)
+		f.awaitMembers(1, 1)
+		if a, b := f.committed(f.topic, 0), f.committed(topic2, 0); a != 1 || b != 1 {
+			t.Errorf("committed offsets = %d and %d, want 1 and 1", a, b)
+		}
+		r1.stop()
+		publish("a2")
+		wantIDs(t, in2.take(2), "a2", "a2")
+		in1.empty()
+		in2.empty()
+	})
 }
 
 func TestRunRefuses(t *testing.T) {
