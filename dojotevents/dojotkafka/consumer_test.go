@@ -363,19 +363,23 @@ func TestHandlerRetried(t *testing.T) {
 			c.Logger = log.logger()
 			in := newInbox(t)
 			try := 0
+			release := make(chan struct{})
 			r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
 				_ = in.handle(ctx, batch)
 				if try++; try <= 2 {
-					if got := f.committed(f.topic, 0); got != -1 {
-						t.Errorf("committed offset after %d failures = %d, want none", try-1, got)
-					}
 					err := tt.err(batch)
 					slices.Reverse(batch)
 					return err
 				}
+				<-release
 				return nil
 			})
 			wantIDs(t, in.take(6), "a1", "a2", "a1", "a2", "a1", "a2")
+			if got := f.committed(f.topic, 0); got != -1 {
+				t.Errorf("committed offset after two failures = %d, want none", got)
+			}
+			close(release)
+			eventually(t, "all committed", func() bool { return f.committed(f.topic, 0) == 3 })
 			r.stop()
 			in.empty()
 			if want := (dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1, Retried: 2}); c.Stats() != want {
@@ -439,17 +443,22 @@ func TestNewTopicWhileRetrying(t *testing.T) {
 	tenant := f.tenant + "-new"
 	in := newInbox(t)
 	try := 0
+	entered, release := make(chan struct{}), make(chan struct{})
 	f.publishIDs("a1")
 	r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
 		if try++; try == 1 {
-			f.createTopic(dojotevents.Topic(tenant), 1)
-			f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+			close(entered)
+			<-release
 		}
 		if try <= 3 { // for more than a second, ten times TopicRefresh
 			return errors.New("disk full")
 		}
 		return in.handle(ctx, batch)
 	})
+	<-entered
+	f.createTopic(dojotevents.Topic(tenant), 1)
+	f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+	close(release)
 	wantIDs(t, in.take(2), "a1", "b1")
 	r.stop()
 	in.empty()

@@ -62,18 +62,27 @@ func eachProtocol(t *testing.T, test func(t *testing.T, f *fixture)) {
 	t.Run("classic", func(t *testing.T) { test(t, newFixture(t)) })
 	t.Run("server-side", func(t *testing.T) {
 		f := newFixture(t)
-		versions, err := f.admin.ApiVersions(f.context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, broker := range versions {
-			if _, ok := broker.KeyMaxVersion(int16(kmsg.ConsumerGroupHeartbeat)); !ok {
-				t.Skip("this Kafka has no server-side groups")
-			}
+		if !f.supports(kmsg.ConsumerGroupHeartbeat, 0) {
+			t.Skip("this Kafka has no server-side groups")
 		}
 		f.serverSide = true
 		test(t, f)
 	})
+}
+
+// supports reports whether all brokers know a version of a request.
+func (f *fixture) supports(request kmsg.Key, version int16) bool {
+	f.t.Helper()
+	brokers, err := f.admin.ApiVersions(f.context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, broker := range brokers {
+		if newest, ok := broker.KeyMaxVersion(int16(request)); !ok || newest < version {
+			return false
+		}
+	}
+	return true
 }
 
 func realBrokers() []string {
