@@ -71,6 +71,7 @@ func (c *Consumer) open(ctx context.Context) (*kgo.Client, func(), error) {
 		kgo.MetadataMinAge(min(refresh, time.Second)),
 		kgo.RetryBackoffFn(func(failures int) time.Duration { return min(backoff(failures), maxRequestBackoff, refresh) }),
 		kgo.FetchMaxPartitionBytes(maxPartitionBytes),
+		kgo.MaxDecompressBatchBytes(maxUnpacked),
 		// A new topic waits for the fetch that is under way to end.
 		kgo.FetchMaxWait(min(refresh, 500*time.Millisecond)),
 		kgo.SessionTimeout(sessionTimeout),

@@ -35,6 +35,16 @@ func (f *fixture) readAll(topic string, n int) []*kgo.Record {
 	return records
 }
 
+// header returns a header of a record, the first of that name.
+func header(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
+	}
+	return "(none)"
+}
+
 func TestDeadLetterTopic(t *testing.T) {
 	f := newFixture(t)
 	dead := f.topic + ".dead"
@@ -80,14 +90,6 @@ func TestDeadLetterTopic(t *testing.T) {
 	}
 
 	letters := f.readAll(dead, 2)
-	header := func(r *kgo.Record, key string) string {
-		for _, h := range r.Headers {
-			if h.Key == key {
-				return string(h.Value)
-			}
-		}
-		return "(none)"
-	}
 	first := letters[0]
 	got := map[string]string{"key": string(first.Key), "value": string(first.Value)}
 	for _, h := range first.Headers {

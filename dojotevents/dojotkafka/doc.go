@@ -25,7 +25,8 @@
 //
 // A record that isn't a device event, or whose tenant contradicts its topic's,
 // is set aside: counted, reported, written to a dead-letter topic if there is
-// one, and passed. So is one that the handler gives up with a [RecordError].
+// one, and passed. So is one that the handler gives up with a [RecordError], and
+// so are records that were compressed together and unpack to more than 64 MiB.
 // Any other error of the handler means that nothing of the batch counts as
 // done, and it gets the same batch again, after a while, until it succeeds or
 // [Consumer.MaxAttempts] is reached. Set that, and a dead-letter topic, if the
