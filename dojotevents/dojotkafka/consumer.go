@@ -133,8 +133,9 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, bat
 		defer ended.Wait()
 		defer stop()
 	}
+	var faulty resting
 	for {
-		polled, err := c.poll(ctx, cl)
+		polled, err := c.poll(ctx, cl, &faulty)
 		if err == nil && len(polled.records) > 0 {
 			err = c.process(ctx, cl, polled.records, handle)
 		}
@@ -198,7 +199,8 @@ type polled struct {
 
 // poll returns what has been fetched, or nothing after a while. It returns an
 // error only if ctx has ended before.
-func (c *Consumer) poll(ctx context.Context, cl *kgo.Client) (polled, error) {
+func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, faulty *resting) (polled, error) {
+	faulty.resume(cl, c.topicRefresh())
 	pollCtx, cancel := context.WithTimeout(ctx, c.topicRefresh())
 	defer cancel()
 	fetches := cl.PollRecords(pollCtx, maxBatch)
@@ -212,7 +214,10 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client) (polled, error) {
 			p.oversized = append(p.oversized, oversized)
 			return
 		}
-		if errors.Is(err, kerr.UnknownTopicID) && !slices.Contains(p.recreated, topic) {
+		switch {
+		case !errors.Is(err, kerr.UnknownTopicID):
+			faulty.pause(cl, topic, partition)
+		case !slices.Contains(p.recreated, topic):
 			c.starts.again(topic)
 			p.recreated = append(p.recreated, topic)
 		}

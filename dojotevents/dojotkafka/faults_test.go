@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
@@ -42,6 +43,40 @@ func TestFaults(t *testing.T) {
 			in.empty()
 		})
 	}
+}
+
+// A topic that may not be read, and one day may, is asked for now and then, not
+// all the time, and keeps no other from being consumed.
+func TestUnreadableTopic(t *testing.T) {
+	f, cluster := newFake(t)
+	other := f.topic + "-2"
+	f.createTopic(other, 1)
+	f.publishIDs("a1")
+	refused := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: f.topic, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	var log logged
+	c := f.consumer()
+	c.Topics = []string{f.topic, other}
+	c.Logger = log.logger()
+	in := newInbox(t)
+	r := start(t, c, in.handle)
+	began := time.Now()
+	if err := refused.Wait(f.context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range numbered(20) {
+		f.publish(other, 0, `{"event":"ping","data":{"id":"`+id+`"}}`)
+		wantIDs(t, in.take(1), id)
+	}
+	if most := int(time.Since(began)/c.TopicRefresh) + 2; refused.Hits() > most {
+		t.Errorf("refused %d times in %v, want at most %d", refused.Hits(), time.Since(began), most)
+	}
+	if n, most := strings.Count(log.String(), "kafka: consuming"), refused.Hits(); n == 0 || n > most {
+		t.Errorf("log has %d lines about it, want 1 to %d:\n%s", n, most, &log)
+	}
+	refused.Remove()
+	wantIDs(t, in.take(1), "a1")
+	r.stop()
+	in.empty()
 }
 
 // Connections break in the middle of fetches and commits.
