@@ -214,16 +214,25 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, faulty *resting) (p
 			p.oversized = append(p.oversized, oversized)
 			return
 		}
+		var where []any
 		switch {
-		case !errors.Is(err, kerr.UnknownTopicID):
+		case topic == "":
+			if pollCtx.Err() != nil {
+				return // nothing has come
+			}
+		case errors.Is(err, kerr.UnknownTopicID):
+			where = []any{"topic", topic}
+			if !slices.Contains(p.recreated, topic) {
+				c.starts.again(topic)
+				p.recreated = append(p.recreated, topic)
+			}
+		default:
+			where = []any{"topic", topic, "partition", partition}
 			faulty.pause(cl, topic, partition)
-		case !slices.Contains(p.recreated, topic):
-			c.starts.again(topic)
-			p.recreated = append(p.recreated, topic)
 		}
-		if text := err.Error(); pollCtx.Err() == nil && !logged[text] {
+		if text := err.Error(); !logged[text] {
 			logged[text] = true
-			c.log().Warn("kafka: consuming", "topic", topic, "partition", partition, "err", err)
+			c.log().Warn("kafka: consuming", append(where, "err", err)...)
 		}
 	})
 	fetches.EachPartition(func(f kgo.FetchTopicPartition) {

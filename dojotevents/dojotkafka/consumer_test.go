@@ -91,33 +91,34 @@ func TestStatsAndLag(t *testing.T) {
 // A consumer that ends while its handler fails has committed nothing of that
 // batch; the next one gets it.
 func TestRestartRedelivers(t *testing.T) {
-	f := newFixture(t)
-	f.publishIDs("a1", "a2")
-	in := newInbox(t)
-	r := start(t, f.consumer(), in.handle)
-	wantIDs(t, in.take(2), "a1", "a2")
-	r.stop()
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		f.publishIDs("a1", "a2")
+		in := newInbox(t)
+		r := start(t, f.consumer(), in.handle)
+		wantIDs(t, in.take(2), "a1", "a2")
+		r.stop()
 
-	failed := make(chan struct{}, 100)
-	r = start(t, f.consumer(), func(ctx context.Context, batch []dojotkafka.Record) error {
-		failed <- struct{}{}
-		return errors.New("disk full")
+		failed := make(chan struct{}, 100)
+		r = start(t, f.consumer(), func(ctx context.Context, batch []dojotkafka.Record) error {
+			failed <- struct{}{}
+			return errors.New("disk full")
+		})
+		f.publishIDs("b1", "b2")
+		<-failed
+		r.stop()
+		if got := f.committed(f.topic, 0); got != 2 {
+			t.Errorf("committed offset after a failing handler = %d, want 2", got)
+		}
+
+		in = newInbox(t)
+		r = start(t, f.consumer(), in.handle)
+		wantIDs(t, in.take(2), "b1", "b2")
+		r.stop()
+		in.empty()
+		if got := f.committed(f.topic, 0); got != 4 {
+			t.Errorf("committed offset at the end = %d, want 4", got)
+		}
 	})
-	f.publishIDs("b1", "b2")
-	<-failed
-	r.stop()
-	if got := f.committed(f.topic, 0); got != 2 {
-		t.Errorf("committed offset after a failing handler = %d, want 2", got)
-	}
-
-	in = newInbox(t)
-	r = start(t, f.consumer(), in.handle)
-	wantIDs(t, in.take(2), "b1", "b2")
-	r.stop()
-	in.empty()
-	if got := f.committed(f.topic, 0); got != 4 {
-		t.Errorf("committed offset at the end = %d, want 4", got)
-	}
 }
 
 // What a handler did after the consumer was told to end is committed.
@@ -417,21 +418,22 @@ func TestTopicsByName(t *testing.T) {
 }
 
 func TestNewTopic(t *testing.T) {
-	f := newFixture(t)
-	c := f.consumer()
-	c.Topics = []string{"^" + f.tenant}
-	in := newInbox(t)
-	start(t, c, in.handle)
-	f.publishIDs("a1")
-	wantIDs(t, in.take(1), "a1") // running, and has seen all topics there are
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		c := f.consumer()
+		c.Topics = []string{"^" + f.tenant}
+		in := newInbox(t)
+		start(t, c, in.handle)
+		f.publishIDs("a1")
+		wantIDs(t, in.take(1), "a1") // running, and has seen all topics there are
 
-	tenant := f.tenant + "-new"
-	f.createTopic(dojotevents.Topic(tenant), 1)
-	f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
-	wantIDs(t, in.take(1), "b1")
-	f.publishIDs("a2")
-	wantIDs(t, in.take(1), "a2")
-	in.empty()
+		tenant := f.tenant + "-new"
+		f.createTopic(dojotevents.Topic(tenant), 1)
+		f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+		wantIDs(t, in.take(1), "b1")
+		f.publishIDs("a2")
+		wantIDs(t, in.take(1), "a2")
+		in.empty()
+	})
 }
 
 // A topic that appears while a batch is being tried again waits for it, and
