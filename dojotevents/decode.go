@@ -106,12 +106,12 @@ const (
 
 var documentShapes = shapes{
 	inTop: {
-		names: [...]string{"event", "data", "meta", "metadata", "type", "tenant"},
-		in:    [...]int{data: inData, meta: inMeta, metadata: inMetadata, tenant: 0},
+		names: [maxWanted]string{"event", "data", "meta", "metadata", "type", "tenant"},
+		in:    [maxWanted]int{data: inData, meta: inMeta, metadata: inMetadata},
 	},
-	inData:     {names: [...]string{id: "id", eventType: "eventType", eventData: "eventData", 5: ""}},
-	inMeta:     {names: [...]string{"service", 5: ""}},
-	inMetadata: {names: [...]string{"tenant", 5: ""}},
+	inData:     {names: [maxWanted]string{id: "id", eventType: "eventType", eventData: "eventData"}},
+	inMeta:     {names: [maxWanted]string{"service"}},
+	inMetadata: {names: [maxWanted]string{"tenant"}},
 }
 
 // Indices of certificateShapes, and of the members of the first.
@@ -136,11 +136,11 @@ const (
 
 var certificateShapes = shapes{
 	inEventData: {
-		names: [...]string{"fingerprint", "caFingerprint", "belongsTo", "previousBelongsTo", 5: ""},
-		in:    [...]int{belongsTo: inBelongsTo, previousBelongsTo: inPreviousBelongsTo, 5: 0},
+		names: [maxWanted]string{"fingerprint", "caFingerprint", "belongsTo", "previousBelongsTo"},
+		in:    [maxWanted]int{belongsTo: inBelongsTo, previousBelongsTo: inPreviousBelongsTo},
 	},
-	inBelongsTo:         {names: [...]string{"device", "application", 5: ""}},
-	inPreviousBelongsTo: {names: [...]string{"device", "application", 5: ""}},
+	inBelongsTo:         {names: [maxWanted]string{"device", "application"}},
+	inPreviousBelongsTo: {names: [maxWanted]string{"device", "application"}},
 }
 
 func (d *document) has(i int) bool { return d[inTop].values[i] != nil }
@@ -212,7 +212,7 @@ func (d *document) tenancy(value []byte) (Event, error) {
 		return Event{}, err
 	}
 	e := Event{
-		Kind:     tenancyPrefix + Kind(asciiLower(k)),
+		Kind:     tenancyPrefix + Kind(strings.ToLower(k)),
 		Envelope: EnvelopeTenancy,
 		Data:     bytes.Trim(value, whitespace),
 	}

@@ -153,25 +153,3 @@ func printable(s string) string {
 	}
 	return s
 }
-
-// asciiLower returns s with A to Z in lower case.
-func asciiLower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
-
-// asciiUpper returns s with a to z in upper case.
-func asciiUpper(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			b[i] = c + 'A' - 'a'
-		}
-	}
-	return string(b)
-}

@@ -194,13 +194,7 @@ func reference(value []byte) (e dojotevents.Event, fault *dojotevents.DecodeErro
 		e.Tenant = inside("metadata", "tenant", e.Meta, object("metadata", e.Meta, "tenant"), trusted || known && e.DeviceID != "")
 	case doc["event"] == nil && doc["type"] != nil:
 		e.Envelope = dojotevents.EnvelopeTenancy
-		k := []byte(name("type", doc["type"], true))
-		for i, c := range k {
-			if 'A' <= c && c <= 'Z' {
-				k[i] = c | 0x20
-			}
-		}
-		e.Kind = dojotevents.Kind("tenancy." + string(k))
+		e.Kind = dojotevents.Kind("tenancy." + strings.ToLower(name("type", doc["type"], true)))
 		e.Tenant = name("tenant", doc["tenant"], true)
 		e.Data = bytes.Trim(value, " \t\r\n")
 	default:
