@@ -45,8 +45,9 @@ type Consumer struct {
 	Group string
 
 	// TopicRefresh is how soon at the latest a new topic, such as that of a
-	// new tenant, is noticed, and a broker that has gone. Zero means
-	// DefaultTopicRefresh; at least 10 ms, at most an hour.
+	// new tenant, is noticed, and a broker that has gone, and how long a topic
+	// that can't be read is left alone. Zero means DefaultTopicRefresh; at
+	// least 10 ms, at most an hour.
 	TopicRefresh time.Duration
 
 	// SetAside, if not nil, is called for every record that is given up,
