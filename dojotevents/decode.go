@@ -106,32 +106,41 @@ const (
 
 var documentShapes = shapes{
 	inTop: {
-		names: [...]string{"event", "data", "meta", "metadata", "type", "tenant"},
-		in:    [...]int{data: inData, meta: inMeta, metadata: inMetadata, tenant: 0},
+		names: [maxWanted]string{"event", "data", "meta", "metadata", "type", "tenant"},
+		in:    [maxWanted]int{data: inData, meta: inMeta, metadata: inMetadata},
 	},
-	inData:     {names: [...]string{id: "id", eventType: "eventType", eventData: "eventData", 5: ""}},
-	inMeta:     {names: [...]string{"service", 5: ""}},
-	inMetadata: {names: [...]string{"tenant", 5: ""}},
+	inData:     {names: [maxWanted]string{id: "id", eventType: "eventType", eventData: "eventData"}},
+	inMeta:     {names: [maxWanted]string{"service"}},
+	inMetadata: {names: [maxWanted]string{"tenant"}},
 }
 
 // Indices of certificateShapes, and of the members of the first.
 const (
 	inEventData = iota
 	inBelongsTo
+	inPreviousBelongsTo
 )
 
 const (
 	fingerprint = iota
 	caFingerprint
 	belongsTo
+	previousBelongsTo
+)
+
+// Indices of the members of an owner.
+const (
+	ownerDevice = iota
+	ownerApplication
 )
 
 var certificateShapes = shapes{
 	inEventData: {
-		names: [...]string{"fingerprint", "caFingerprint", "belongsTo", 5: ""},
-		in:    [...]int{belongsTo: inBelongsTo, 5: 0},
+		names: [maxWanted]string{"fingerprint", "caFingerprint", "belongsTo", "previousBelongsTo"},
+		in:    [maxWanted]int{belongsTo: inBelongsTo, previousBelongsTo: inPreviousBelongsTo},
 	},
-	inBelongsTo: {names: [...]string{"device", "application", 5: ""}},
+	inBelongsTo:         {names: [maxWanted]string{"device", "application"}},
+	inPreviousBelongsTo: {names: [maxWanted]string{"device", "application"}},
 }
 
 func (d *document) has(i int) bool { return d[inTop].values[i] != nil }
@@ -170,8 +179,8 @@ func (d *document) x509() (Event, error) {
 	if e.Data != nil {
 		s.document() // again: it was found valid as part of the whole
 	}
-	inner, owner := &s.found[inEventData], &s.found[inBelongsTo]
-	const path, ownerPath = "data.eventData", "data.eventData.belongsTo"
+	const path = "data.eventData"
+	inner := &s.found[inEventData]
 	which, key := fingerprint, "fingerprint"
 	if k == TrustedCACreate || k == TrustedCADelete {
 		which, key = caFingerprint, "caFingerprint"
@@ -179,10 +188,14 @@ func (d *document) x509() (Event, error) {
 	if e.Fingerprint, err = inner.identifier(path, key, which, e.Data, k.needsFingerprint()); err != nil {
 		return Event{}, err
 	}
-	if e.DeviceID, err = owner.identifier(ownerPath, "device", 0, inner.values[belongsTo], false); err != nil {
+	owner, ownerPath, ownerRaw := &s.found[inBelongsTo], path+".belongsTo", inner.values[belongsTo]
+	if k == OwnershipDelete && inner.values[previousBelongsTo] != nil {
+		owner, ownerPath, ownerRaw = &s.found[inPreviousBelongsTo], path+".previousBelongsTo", inner.values[previousBelongsTo]
+	}
+	if e.DeviceID, err = owner.identifier(ownerPath, "device", ownerDevice, ownerRaw, false); err != nil {
 		return Event{}, err
 	}
-	if e.Application, err = owner.identifier(ownerPath, "application", 1, inner.values[belongsTo], false); err != nil {
+	if e.Application, err = owner.identifier(ownerPath, "application", ownerApplication, ownerRaw, false); err != nil {
 		return Event{}, err
 	}
 	needsTenant := k.needsTenant() || k.needsFingerprint() && e.DeviceID != ""
@@ -199,7 +212,7 @@ func (d *document) tenancy(value []byte) (Event, error) {
 		return Event{}, err
 	}
 	e := Event{
-		Kind:     tenancyPrefix + Kind(asciiLower(k)),
+		Kind:     tenancyPrefix + Kind(strings.ToLower(k)),
 		Envelope: EnvelopeTenancy,
 		Data:     bytes.Trim(value, whitespace),
 	}
@@ -238,8 +251,7 @@ func (m *members) check(path string) error {
 }
 
 // identifier returns the name that is a member of an object at path, by its key
-// and index. Where it
-// isn't needed, one that isn't a string is left out.
+// and index. Where it isn't needed, one that isn't a string is left out.
 func (m *members) identifier(path, key string, i int, raw json.RawMessage, needed bool) (string, error) {
 	if !m.object {
 		if needed {

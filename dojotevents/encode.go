@@ -79,7 +79,7 @@ func (e *Event) encodeX509() ([]byte, error) {
 func (e *Event) encodeTenancy() ([]byte, error) {
 	if e.Data == nil {
 		var err error
-		kind := asciiUpper(strings.TrimPrefix(string(e.Kind), tenancyPrefix))
+		kind := strings.ToUpper(strings.TrimPrefix(string(e.Kind), tenancyPrefix))
 		if e.Data, err = assemble("type", kind, "tenant", e.Tenant); err != nil {
 			return nil, err
 		}

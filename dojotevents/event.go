@@ -112,12 +112,13 @@ func (k Kind) needsFingerprint() bool {
 type Event struct {
 	Kind     Kind
 	Tenant   string // meta.service, metadata.tenant or tenant
-	DeviceID string // data.id, or data.eventData.belongsTo.device; unique within its tenant only
+	DeviceID string // data.id, or the device that owns the certificate; unique within its tenant only
 
 	// Fingerprint is that of a certificate, or of a trusted CA's, as it was
 	// sent: the SHA-256 of its DER in hexadecimal digits, which dojot writes in
-	// upper case and with colons. Application is what the certificate belongs
-	// to, if not to a device.
+	// upper case and with colons. Application is what owns the certificate, if
+	// not a device. The owner is that in data.eventData.belongsTo, and of
+	// OwnershipDelete the one that was, in previousBelongsTo.
 	Fingerprint string
 	Application string
 
@@ -151,26 +152,4 @@ func printable(s string) string {
 		return q
 	}
 	return s
-}
-
-// asciiLower returns s with A to Z in lower case.
-func asciiLower(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'A' <= c && c <= 'Z' {
-			b[i] = c + 'a' - 'A'
-		}
-	}
-	return string(b)
-}
-
-// asciiUpper returns s with a to z in upper case.
-func asciiUpper(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if 'a' <= c && c <= 'z' {
-			b[i] = c + 'A' - 'a'
-		}
-	}
-	return string(b)
 }

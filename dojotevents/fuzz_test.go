@@ -175,7 +175,7 @@ func reference(value []byte) (e dojotevents.Event, fault *dojotevents.DecodeErro
 		}
 		e.Kind = kind("data.eventType", data["eventType"], " ownership.create ownership.update ownership.delete trustedca.create trustedca.delete ")
 		e.Data, e.Meta = data["eventData"], doc["metadata"]
-		inner := object("data.eventData", e.Data, "fingerprint", "caFingerprint", "belongsTo")
+		inner := object("data.eventData", e.Data, "fingerprint", "caFingerprint", "belongsTo", "previousBelongsTo")
 		fingerprint, known, trusted := "fingerprint", false, false
 		switch e.Kind {
 		case dojotevents.TrustedCACreate, dojotevents.TrustedCADelete:
@@ -184,19 +184,17 @@ func reference(value []byte) (e dojotevents.Event, fault *dojotevents.DecodeErro
 			known = true
 		}
 		e.Fingerprint = inside("data.eventData", fingerprint, e.Data, inner, known)
-		owner := object("data.eventData.belongsTo", inner["belongsTo"], "device", "application")
-		e.DeviceID = inside("data.eventData.belongsTo", "device", nil, owner, false)
-		e.Application = inside("data.eventData.belongsTo", "application", nil, owner, false)
+		owner := "belongsTo"
+		if e.Kind == dojotevents.OwnershipDelete && inner["previousBelongsTo"] != nil {
+			owner = "previousBelongsTo"
+		}
+		members := object("data.eventData."+owner, inner[owner], "device", "application")
+		e.DeviceID = inside("data.eventData."+owner, "device", nil, members, false)
+		e.Application = inside("data.eventData."+owner, "application", nil, members, false)
 		e.Tenant = inside("metadata", "tenant", e.Meta, object("metadata", e.Meta, "tenant"), trusted || known && e.DeviceID != "")
 	case doc["event"] == nil && doc["type"] != nil:
 		e.Envelope = dojotevents.EnvelopeTenancy
-		k := []byte(name("type", doc["type"], true))
-		for i, c := range k {
-			if 'A' <= c && c <= 'Z' {
-				k[i] = c | 0x20
-			}
-		}
-		e.Kind = dojotevents.Kind("tenancy." + string(k))
+		e.Kind = dojotevents.Kind("tenancy." + strings.ToLower(name("type", doc["type"], true)))
 		e.Tenant = name("tenant", doc["tenant"], true)
 		e.Data = bytes.Trim(value, " \t\r\n")
 	default:

@@ -1,8 +1,10 @@
 package dojotevents
 
 import (
+	"cmp"
 	"fmt"
 	"iter"
+	"slices"
 )
 
 // Plan is what turns the devices that are present somewhere into those that
@@ -16,11 +18,13 @@ import (
 //	log.Print(plan)
 //	… apply plan.Events() as if they had come from Kafka …
 //
-// Consume events first and list afterwards: nothing else sees to it that a
-// device that is made or removed meanwhile isn't missed.
+// Make a plan once the events that there were have been consumed: dojot doesn't
+// tell of every removal, and an old event would undo the plan. Hold back those
+// that come from then on until the plan has been applied, say with a lock that
+// their handler takes, too: the plan would undo what is newer than its list.
 type Plan struct {
 	Create    []Event // listed, not present
-	Remove    []Event // present, not listed: of kind Remove, without Data and Meta
+	Remove    []Event // present, not listed, sorted: of kind Remove, without Data and Meta
 	Unchanged int     // both
 }
 
@@ -69,6 +73,9 @@ func NewPlan(listed iter.Seq2[Event, error], present iter.Seq2[string, string]) 
 			plan.Remove = append(plan.Remove, Event{Kind: Remove, Tenant: d.tenant, DeviceID: d.id})
 		}
 	}
+	slices.SortFunc(plan.Remove, func(a, b Event) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), cmp.Compare(a.DeviceID, b.DeviceID))
+	})
 	return &plan, nil
 }
 

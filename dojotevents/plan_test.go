@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -44,7 +43,6 @@ func shown(p *dojotevents.Plan) []string {
 	for e := range p.Events() {
 		out = append(out, e.String())
 	}
-	slices.Sort(out)
 	return out
 }
 
@@ -63,6 +61,7 @@ func TestPlan(t *testing.T) {
 		{"from scratch", []string{"a", "b"}, "admin", nil, []string{"create admin:a", "create admin:b"}, "devices: 2 to create, 0 to remove, 0 unchanged", false},
 		{"all gone", nil, "admin", []string{"a"}, []string{"remove admin:a"}, "devices: 0 to create, 1 to remove, 0 unchanged", false},
 		{"some of each", []string{"a", "b", "b"}, "admin", []string{"b", "c"}, []string{"create admin:a", "remove admin:c"}, "devices: 1 to create, 1 to remove, 1 unchanged", false},
+		{"removals are sorted", nil, "admin", []string{"c", "a", "d", "b"}, []string{"remove admin:a", "remove admin:b", "remove admin:c", "remove admin:d"}, "devices: 0 to create, 4 to remove, 0 unchanged", false},
 		{"same id, other tenant", []string{"a"}, "other", []string{"a"}, []string{"create admin:a", "remove other:a"}, "devices: 1 to create, 1 to remove, 0 unchanged", false},
 		{"list breaks off", []string{"a", "!"}, "admin", []string{"c"}, []string{"create admin:a"}, "devices: 1 to create, 0 to remove, 0 unchanged", true},
 		{"one device unreadable", []string{"a", "!", "b"}, "admin", []string{"c"}, []string{"create admin:a", "create admin:b"}, "devices: 2 to create, 0 to remove, 0 unchanged", true},

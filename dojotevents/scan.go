@@ -33,20 +33,21 @@ type document [len(shapes{})]members
 
 // shape is what is looked for in an object.
 type shape struct {
-	names [6]string // "" for none
-	in    [6]int    // the shape of the member if it is an object, 0 for none
+	names [maxWanted]string // "" for none
+	in    [maxWanted]int    // the shape of the member if it is an object, 0 for none
 }
 
 // members are what was found in an object.
 type members struct {
-	values  [6]json.RawMessage // by the index of their names
-	object  bool               // there was one
-	twice   bool               // a name occurred twice in it
-	culprit string             // that name, if it was looked for
+	values  [maxWanted]json.RawMessage // by the index of their names
+	object  bool                       // there was one
+	twice   bool                       // a name occurred twice in it
+	culprit string                     // that name, if it was looked for
 }
 
 const (
 	whitespace = " \t\r\n"
+	maxWanted  = 6  // members that are looked for in an object
 	linearKeys = 32 // names of an object that are compared one by one
 
 	outermost = 0  // shape

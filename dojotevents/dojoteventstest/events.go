@@ -8,8 +8,9 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 )
 
-// The builders give events as device-manager 0.4 and later sends them, all of
-// the same device model. They always say the same of the same arguments.
+// These builders give events as device-manager 0.4 and later sends them, all of
+// the same device model, and as auth does. All builders always say the same of
+// the same arguments.
 
 // CreateEvent returns the event of a new device.
 func CreateEvent(tenant, id string) dojotevents.Event {
@@ -63,6 +64,26 @@ func TemplateUpdateEvent(tenant string, affected ...string) dojotevents.Event {
 			Attrs: templateAttrs(), DataAttrs: templateAttrs(), ConfigAttrs: []attribute{},
 		},
 	})
+}
+
+// TenantCreateEvent returns the event of a tenant that got its first user.
+func TenantCreateEvent(tenant string) dojotevents.Event {
+	return tenancyEvent(dojotevents.TenantCreate, "CREATE", tenant)
+}
+
+// TenantDeleteEvent returns the event of a tenant that has lost its last user.
+func TenantDeleteEvent(tenant string) dojotevents.Event {
+	return tenancyEvent(dojotevents.TenantDelete, "DELETE", tenant)
+}
+
+func tenancyEvent(kind dojotevents.Kind, sentAs, tenant string) dojotevents.Event {
+	return dojotevents.Event{
+		Kind: kind, Tenant: tenant, Envelope: dojotevents.EnvelopeTenancy,
+		Data: marshal(struct {
+			Type   string `json:"type"`
+			Tenant string `json:"tenant"`
+		}{sentAs, tenant}),
+	}
 }
 
 const templateCreated = "2020-09-16T14:50:09.297163+00:00"

@@ -2,7 +2,11 @@ package dojoteventstest_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +18,11 @@ import (
 
 func TestBuilders(t *testing.T) {
 	at := time.UnixMilli(1557493697000)
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	cert := server.Certificate()
+	sum := sha256.Sum256(cert.Raw)
+	fingerprint := strings.ReplaceAll(fmt.Sprintf("% X", sum), " ", ":")
 	tests := []struct {
 		name  string
 		event dojotevents.Event
@@ -26,6 +35,13 @@ func TestBuilders(t *testing.T) {
 		{"configure", dojoteventstest.ConfigureEvent("admin", "e06357", at, map[string]any{"target_temperature": 23.5}), "configure admin:e06357", `"meta":{"service":"admin","timestamp":1557493697000}`},
 		{"template", dojoteventstest.TemplateUpdateEvent("admin", "e06357", "efac"), "template.update admin:", `"affected":["e06357","efac"]`},
 		{"template without devices", dojoteventstest.TemplateUpdateEvent("admin"), "template.update admin:", `"affected":[]`},
+		{"certificate given", dojoteventstest.OwnershipCreateEvent("admin", "e06357", cert), "ownership.create admin:e06357", `{"fingerprint":"` + fingerprint + `","certificatePem":"-----BEGIN`},
+		{"certificate passed on", dojoteventstest.OwnershipUpdateEvent("admin", "efac", "e06357", cert), "ownership.update admin:e06357", `"previousBelongsTo":{"device":"efac"}`},
+		{"certificate taken", dojoteventstest.OwnershipDeleteEvent("admin", "e06357", cert), "ownership.delete admin:e06357", `"autoRegistered":false,"previousBelongsTo":{"device":"e06357"}}`},
+		{"CA trusted", dojoteventstest.TrustedCACreateEvent("admin", cert), "trustedca.create admin:", `{"caFingerprint":"` + fingerprint + `"`},
+		{"CA no more trusted", dojoteventstest.TrustedCADeleteEvent("admin", cert), "trustedca.delete admin:", `"allowAutoRegistration":true`},
+		{"tenant", dojoteventstest.TenantCreateEvent("admin"), "tenancy.create admin:", `{"type":"CREATE","tenant":"admin"}`},
+		{"tenant gone", dojoteventstest.TenantDeleteEvent("admin"), "tenancy.delete admin:", `{"type":"DELETE","tenant":"admin"}`},
 		{"hostile names", dojoteventstest.CreateEvent("a\"}", "x\ny"), `create "a\"}":"x\ny"`, `"service":"a\"}"`},
 	}
 	for _, tt := range tests {

@@ -1,19 +1,8 @@
-// Package dojoteventstest is dojot's side of device events, for tests and for
-// trying things out: a Kafka in the same process, the events that
-// device-manager would send, and its HTTP services.
-//
-//	kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{Tenants: []string{"admin"}})
-//	…
-//	defer kafka.Close()
-//	err = kafka.Publish(ctx, dojoteventstest.CreateEvent("admin", "e06357"))
-//
-// [Platform] answers for device-manager, data-broker and auth. [Kafka] speaks Kafka's protocol on a loopback port, to any client, and can
-// keep topics and committed offsets in a folder across restarts. It is one
-// broker without replication, TLS or authentication: not for production.
 package dojoteventstest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -108,8 +97,9 @@ func (k *Kafka) Addr() string { return k.addr }
 // Brokers returns the same as Addr, as clients want it.
 func (k *Kafka) Brokers() []string { return []string{k.addr} }
 
-// Publish sends events to the topics of their tenants, in order, and returns
-// when Kafka has them all.
+// Publish sends events to the topics that dojot has for them, in order, and
+// returns when Kafka has them all: each tenant has one for its devices, one for
+// its certificates and one for its trusted CAs; news of tenants are in one.
 func (k *Kafka) Publish(ctx context.Context, events ...dojotevents.Event) error {
 	records := make([]*kgo.Record, 0, len(events))
 	for _, e := range events {
@@ -117,12 +107,28 @@ func (k *Kafka) Publish(ctx context.Context, events ...dojotevents.Event) error 
 		if err != nil {
 			return fmt.Errorf("publishing %v: %w", e, err)
 		}
-		if e.Tenant == "" {
-			return fmt.Errorf("publishing %v: event has no tenant, and so no topic", e)
+		topic, err := topicOf(e)
+		if err != nil {
+			return fmt.Errorf("publishing %v: %w", e, err)
 		}
-		records = append(records, &kgo.Record{Topic: dojotevents.Topic(e.Tenant), Value: value})
+		records = append(records, &kgo.Record{Topic: topic, Value: value})
 	}
 	return k.produce(ctx, records)
+}
+
+// topicOf returns the topic that dojot has for an event.
+func topicOf(e dojotevents.Event) (string, error) {
+	switch {
+	case e.Envelope == dojotevents.EnvelopeTenancy:
+		return dojotevents.SubjectTopic(dojotevents.ManagementTenant, dojotevents.TenancySubject), nil
+	case e.Kind == dojotevents.TrustedCACreate, e.Kind == dojotevents.TrustedCADelete:
+		return dojotevents.SubjectTopic(e.Tenant, dojotevents.TrustedCAsSubject), nil
+	case e.Envelope == dojotevents.EnvelopeX509:
+		return dojotevents.SubjectTopic(e.Tenant, dojotevents.CertificatesSubject), nil
+	case e.Tenant == "":
+		return "", errors.New("event has no tenant, and so no topic")
+	}
+	return dojotevents.Topic(e.Tenant), nil
 }
 
 // PublishRaw sends values to a topic, in order, and returns when Kafka has

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"strconv"
@@ -114,6 +115,36 @@ func TestKafka(t *testing.T) {
 	}
 	if diff := cmp.Diff([]string{want[1]}, consume(t, kafka.Addr(), "later.dojot.device-manager.device", 1)); diff != "" {
 		t.Errorf("records of later (-want +got):\n%s", diff)
+	}
+}
+
+func TestPublishTopics(t *testing.T) {
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	cert := server.Certificate()
+	tests := []struct {
+		topic string
+		event dojotevents.Event
+	}{
+		{"admin.dojot.device-manager.device", dojoteventstest.TemplateUpdateEvent("admin")},
+		{"admin.dojot.x509-identity-mgmt.certificates", dojoteventstest.OwnershipCreateEvent("admin", "e06357", cert)},
+		{"dojot.x509-identity-mgmt.certificates", dojotevents.Event{Kind: "ownership.other", Envelope: dojotevents.EnvelopeX509}},
+		{"admin.dojot.x509-identity-mgmt.trusted-cas", dojoteventstest.TrustedCACreateEvent("admin", cert)},
+		{"dojot-management.dojot.tenancy", dojoteventstest.TenantCreateEvent("admin")},
+	}
+	kafka := start(t, dojoteventstest.Options{})
+	for _, tt := range tests {
+		if err := kafka.Publish(testContext(t), tt.event); err != nil {
+			t.Error(err)
+			continue
+		}
+		want, err := dojotevents.Encode(tt.event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{string(want)}, consume(t, kafka.Addr(), tt.topic, 1)); diff != "" {
+			t.Errorf("records of %s (-want +got):\n%s", tt.topic, diff)
+		}
 	}
 }
 

@@ -125,16 +125,14 @@ func (p *Platform) listDevices(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.mu.Lock()
-	ids := slices.Clone(p.devices[tenant])
+	ids := slices.Sorted(slices.Values(p.devices[tenant]))
 	p.mu.Unlock()
-	pages := max(1, (len(ids)+size-1)/size)
-	if page > pages {
-		answer(w, http.StatusNotFound, map[string]any{"message": "No such page", "status": 404})
-		return
-	}
+	pages := (len(ids) + size - 1) / size
 	devices := []device{}
-	for _, id := range ids[(page-1)*size : min(page*size, len(ids))] {
-		devices = append(devices, newDevice(id))
+	if page <= pages { // beyond is a page without devices
+		for _, id := range ids[(page-1)*size : min(page*size, len(ids))] {
+			devices = append(devices, newDevice(id))
+		}
 	}
 	pagination := map[string]any{"page": page, "total": pages, "has_next": page < pages, "next_page": nil}
 	if page < pages {

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,8 +229,31 @@ func TestPlatformWantsTokens(t *testing.T) {
 	}
 }
 
-// A consumer finds topics whose names say nothing, and what it missed is made up
-// for from the list of devices.
+// fleet is what somebody who follows devices keeps of them.
+type fleet struct {
+	mu      sync.Mutex
+	devices map[string]bool // "tenant:id"
+}
+
+func (f *fleet) apply(e dojotevents.Event) {
+	switch key := e.Tenant + ":" + e.DeviceID; e.Kind {
+	case dojotevents.Create:
+		f.devices[key] = true
+	case dojotevents.Remove:
+		delete(f.devices, key)
+	}
+}
+
+func (f *fleet) present(yield func(tenant, id string) bool) {
+	for key := range f.devices {
+		if tenant, id, _ := strings.Cut(key, ":"); !yield(tenant, id) {
+			return
+		}
+	}
+}
+
+// A consumer finds topics whose names say nothing, and what events didn't tell
+// is made up for from the list of devices, while further events wait.
 func TestFromScratch(t *testing.T) {
 	kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{})
 	if err != nil {
@@ -241,53 +265,81 @@ func TestFromScratch(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 
+	f := fleet{devices: make(map[string]bool)}
+	got := make(chan string, 10)
 	auth := &dojothttp.Auth{URL: p.URL}
 	broker := &dojothttp.DataBroker{URL: p.URL}
 	consumer := &dojotkafka.Consumer{
 		Brokers: kafka.Brokers(), TopicRefresh: 50 * time.Millisecond,
 		Resolve: broker.Resolver(auth.Tenants, dojotevents.Subject),
 	}
-	got := make(chan string, 10)
 	ended := make(chan error, 1)
 	go func() {
 		ended <- consumer.Run(ctx, func(_ context.Context, batch []dojotkafka.Record) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			for _, r := range batch {
+				f.apply(r.Event)
 				got <- r.Event.String()
 			}
 			return nil
 		})
 	}()
-	for _, tenant := range []string{"admin", "harbour_7"} {
-		if err := p.Publish(ctx, kafka, dojoteventstest.CreateEvent(tenant, "a1")); err != nil {
+	publish := func(e dojotevents.Event) {
+		t.Helper()
+		if err := p.Publish(ctx, kafka, e); err != nil {
 			t.Fatal(err)
 		}
-		if e := <-got; e != "create "+tenant+":a1" {
-			t.Errorf("consumed %s, want the device of %s", e, tenant)
+	}
+	consumed := func(want string) {
+		t.Helper()
+		select {
+		case e := <-got:
+			if e != want {
+				t.Errorf("consumed %s, want %s", e, want)
+			}
+		case err := <-ended:
+			t.Fatalf("Run = %v before %s came", err, want)
 		}
 	}
+	publish(dojoteventstest.CreateEvent("admin", "a1"))
+	consumed("create admin:a1")
+	publish(dojoteventstest.CreateEvent("harbour_7", "a1")) // and removed, of which there is no event
+	consumed("create harbour_7:a1")
 
-	p.AddDevices("admin", "a1", "a2")
+	p.AddDevices("admin", "a1", "a2", "a3")
 	tenants, err := auth.Tenants(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
 	manager := &dojothttp.DeviceManager{URL: p.URL, PageSize: 1}
-	present := func(yield func(string, string) bool) {
-		_ = yield("admin", "a1") && yield("harbour_7", "a1")
-	}
-	plan, err := dojotevents.NewPlan(manager.Devices(ctx, tenants...), present)
+	f.mu.Lock()
+	plan, err := dojotevents.NewPlan(manager.Devices(ctx, tenants...), f.present)
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.RemoveDevices("admin", "a3") // after it was listed
+	publish(dojoteventstest.RemoveEvent("admin", "a3"))
 	if err := plan.Confirm(manager.Devices(ctx, tenants...)); err != nil {
 		t.Fatal(err)
 	}
-	if want := "devices: 1 to create, 1 to remove, 1 unchanged"; plan.String() != want {
+	if want := "devices: 2 to create, 1 to remove, 1 unchanged"; plan.String() != want {
 		t.Errorf("plan = %v, want %s", plan, want)
 	}
+	if len(f.devices) != 2 {
+		t.Errorf("the plan alone changed devices: %v", f.devices)
+	}
+	for e := range plan.Events() {
+		f.apply(e)
+	}
+	f.mu.Unlock()
+	consumed("remove admin:a3")
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("Run = %v, want %v", err, context.Canceled)
+	}
+	if diff := cmp.Diff(map[string]bool{"admin:a1": true, "admin:a2": true}, f.devices); diff != "" {
+		t.Errorf("devices at the end (-want +got):\n%s", diff)
 	}
 }
 

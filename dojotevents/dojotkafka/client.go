@@ -71,6 +71,7 @@ func (c *Consumer) open(ctx context.Context) (*kgo.Client, func(), error) {
 		kgo.MetadataMinAge(min(refresh, time.Second)),
 		kgo.RetryBackoffFn(func(failures int) time.Duration { return min(backoff(failures), maxRequestBackoff, refresh) }),
 		kgo.FetchMaxPartitionBytes(maxPartitionBytes),
+		kgo.MaxDecompressBatchBytes(maxUnpacked),
 		// A new topic waits for the fetch that is under way to end.
 		kgo.FetchMaxWait(min(refresh, 500*time.Millisecond)),
 		kgo.SessionTimeout(sessionTimeout),
@@ -120,18 +121,30 @@ func (c *Consumer) open(ctx context.Context) (*kgo.Client, func(), error) {
 // topics returns the options that say what to consume.
 func (c *Consumer) topics() ([]kgo.Opt, error) {
 	if c.Resolve != nil {
-		if c.Topics != nil {
+		if len(c.Topics) > 0 {
 			return nil, errors.New("both Topics and Resolve are set (want one of them)")
 		}
 		return []kgo.Opt{kgo.ConsumeTopics(c.resolved.topics()...)}, nil // of an earlier Run; followTopics adds more
 	}
-	topics := c.Topics
-	if topics == nil {
-		topics = []string{DefaultTopics}
+	var patterns []string
+	if len(c.Topics) == 0 {
+		patterns = []string{DefaultTopics}
 	}
-	opts := []kgo.Opt{kgo.ConsumeRegex(), kgo.ConsumeTopics(topics...)}
+	for _, topic := range c.Topics {
+		switch {
+		case topic == "":
+			return nil, errors.New("one of Topics is empty (want a name, or a regular expression that begins with ^)")
+		case topic[0] != '^':
+			topic = exactly(topic)
+		}
+		patterns = append(patterns, topic)
+	}
+	opts := []kgo.Opt{kgo.ConsumeRegex(), kgo.ConsumeTopics(patterns...)}
 	if c.DeadLetterTopic != "" {
-		opts = append(opts, kgo.ConsumeExcludeTopics("^"+regexp.QuoteMeta(c.DeadLetterTopic)+"$"))
+		opts = append(opts, kgo.ConsumeExcludeTopics(exactly(c.DeadLetterTopic)))
 	}
 	return opts, nil
 }
+
+// exactly returns a regular expression that matches a name and nothing else.
+func exactly(name string) string { return "^" + regexp.QuoteMeta(name) + "$" }

@@ -34,9 +34,10 @@ const (
 type Consumer struct {
 	Brokers []string // host:port of some of Kafka's brokers; at least one
 
-	// Topics are regular expressions, in Go's syntax, of the topics to
-	// consume. They match anywhere in a name unless they have ^ and $. Nil
-	// means DefaultTopics.
+	// Topics are those to consume: names, and regular expressions, which are
+	// told from names by the ^ that they begin with. They are in Go's syntax
+	// and match longer names, too, unless they end in $. Topics that match
+	// may come later. None means DefaultTopics.
 	Topics []string
 
 	// Group is the consumer group whose committed offsets are used. Empty
@@ -44,8 +45,9 @@ type Consumer struct {
 	Group string
 
 	// TopicRefresh is how soon at the latest a new topic, such as that of a
-	// new tenant, is noticed, and a broker that has gone. Zero means
-	// DefaultTopicRefresh; at least 10 ms, at most an hour.
+	// new tenant, is noticed, and a broker that has gone, and how long a topic
+	// that can't be read is left alone. Zero means DefaultTopicRefresh; at
+	// least 10 ms, at most an hour.
 	TopicRefresh time.Duration
 
 	// SetAside, if not nil, is called for every record that is given up,
@@ -54,7 +56,8 @@ type Consumer struct {
 	// dealt with the rest of the batch and before offsets are committed, so
 	// that a record may be set aside again after a crash; its context doesn't
 	// end with Run's. If it is nil, the record's position and the reason are
-	// logged.
+	// logged. Records that are ErrBatchTooLarge are given up together: r is
+	// the position of the first and nothing else.
 	SetAside func(ctx context.Context, r Record, reason error)
 
 	// DeadLetterTopic, if not empty, is a topic to which the records that are
@@ -131,17 +134,21 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, bat
 		defer ended.Wait()
 		defer stop()
 	}
+	var faulty resting
 	for {
-		polled, recreated, err := c.poll(ctx, cl)
-		if err == nil && len(polled) > 0 {
-			err = c.process(ctx, cl, polled, handle)
+		polled, err := c.poll(ctx, cl, &faulty)
+		if err == nil && len(polled.records) > 0 {
+			err = c.process(ctx, cl, polled.records, handle)
+		}
+		if err == nil {
+			err = c.skip(ctx, cl, polled.oversized)
 		}
 		cl.AllowRebalance()
-		if len(recreated) > 0 {
-			cl.PurgeTopicsFromClient(recreated...) // a look at all topics finds them again
-			cl.AddConsumeTopics(recreated...)      // where there is no such look
+		if len(polled.recreated) > 0 {
+			cl.PurgeTopicsFromClient(polled.recreated...) // a look at all topics finds them again
+			cl.AddConsumeTopics(polled.recreated...)      // where there is no such look
 		}
-		if err == nil && len(polled) == 0 {
+		if err == nil && len(polled.records) == 0 {
 			err = c.awaitBroker(ctx, cl)
 		}
 		if err != nil {
@@ -184,30 +191,55 @@ func (c *Consumer) awaitBroker(ctx context.Context, cl *kgo.Client) error {
 	}
 }
 
-// poll returns what has been fetched, or nothing after a while, and the topics
-// that turned out to be others of the same name.
-func (c *Consumer) poll(ctx context.Context, cl *kgo.Client) (polled []*kgo.Record, recreated []string, err error) {
+// polled is what poll has found.
+type polled struct {
+	records   []*kgo.Record
+	oversized []*kgo.ErrDecompressTooLarge // at which partitions stand still
+	recreated []string                     // topics that turned out to be others of the same name
+}
+
+// poll returns what has been fetched, or nothing after a while. It returns an
+// error only if ctx has ended before.
+func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, faulty *resting) (polled, error) {
+	faulty.resume(cl, c.topicRefresh())
 	pollCtx, cancel := context.WithTimeout(ctx, c.topicRefresh())
 	defer cancel()
 	fetches := cl.PollRecords(pollCtx, maxBatch)
 	if ctx.Err() != nil {
-		return nil, nil, ctx.Err()
+		return polled{}, ctx.Err()
 	}
+	p := polled{records: fetches.Records()}
 	logged := make(map[string]bool) // one trouble may be reported by each partition
 	fetches.EachError(func(topic string, partition int32, err error) {
-		if errors.Is(err, kerr.UnknownTopicID) && !slices.Contains(recreated, topic) {
-			c.starts.again(topic)
-			recreated = append(recreated, topic)
+		if oversized, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
+			p.oversized = append(p.oversized, oversized)
+			return
 		}
-		if text := err.Error(); pollCtx.Err() == nil && !logged[text] {
+		var where []any
+		switch {
+		case topic == "":
+			if pollCtx.Err() != nil {
+				return // nothing has come
+			}
+		case errors.Is(err, kerr.UnknownTopicID):
+			where = []any{"topic", topic}
+			if !slices.Contains(p.recreated, topic) {
+				c.starts.again(topic)
+				p.recreated = append(p.recreated, topic)
+			}
+		default:
+			where = []any{"topic", topic, "partition", partition}
+			faulty.pause(cl, topic, partition)
+		}
+		if text := err.Error(); !logged[text] {
 			logged[text] = true
-			c.log().Warn("kafka: consuming", "topic", topic, "partition", partition, "err", err)
+			c.log().Warn("kafka: consuming", append(where, "err", err)...)
 		}
 	})
-	fetches.EachPartition(func(p kgo.FetchTopicPartition) {
-		if len(p.Records) > 0 {
-			c.progress.polled(p.Records, p.HighWatermark)
+	fetches.EachPartition(func(f kgo.FetchTopicPartition) {
+		if len(f.Records) > 0 {
+			c.progress.polled(f.Records, f.HighWatermark)
 		}
 	})
-	return fetches.Records(), recreated, nil
+	return p, nil
 }

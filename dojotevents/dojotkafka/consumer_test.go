@@ -91,33 +91,34 @@ func TestStatsAndLag(t *testing.T) {
 // A consumer that ends while its handler fails has committed nothing of that
 // batch; the next one gets it.
 func TestRestartRedelivers(t *testing.T) {
-	f := newFixture(t)
-	f.publishIDs("a1", "a2")
-	in := newInbox(t)
-	r := start(t, f.consumer(), in.handle)
-	wantIDs(t, in.take(2), "a1", "a2")
-	r.stop()
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		f.publishIDs("a1", "a2")
+		in := newInbox(t)
+		r := start(t, f.consumer(), in.handle)
+		wantIDs(t, in.take(2), "a1", "a2")
+		r.stop()
 
-	failed := make(chan struct{}, 100)
-	r = start(t, f.consumer(), func(ctx context.Context, batch []dojotkafka.Record) error {
-		failed <- struct{}{}
-		return errors.New("disk full")
+		failed := make(chan struct{}, 100)
+		r = start(t, f.consumer(), func(ctx context.Context, batch []dojotkafka.Record) error {
+			failed <- struct{}{}
+			return errors.New("disk full")
+		})
+		f.publishIDs("b1", "b2")
+		<-failed
+		r.stop()
+		if got := f.committed(f.topic, 0); got != 2 {
+			t.Errorf("committed offset after a failing handler = %d, want 2", got)
+		}
+
+		in = newInbox(t)
+		r = start(t, f.consumer(), in.handle)
+		wantIDs(t, in.take(2), "b1", "b2")
+		r.stop()
+		in.empty()
+		if got := f.committed(f.topic, 0); got != 4 {
+			t.Errorf("committed offset at the end = %d, want 4", got)
+		}
 	})
-	f.publishIDs("b1", "b2")
-	<-failed
-	r.stop()
-	if got := f.committed(f.topic, 0); got != 2 {
-		t.Errorf("committed offset after a failing handler = %d, want 2", got)
-	}
-
-	in = newInbox(t)
-	r = start(t, f.consumer(), in.handle)
-	wantIDs(t, in.take(2), "b1", "b2")
-	r.stop()
-	in.empty()
-	if got := f.committed(f.topic, 0); got != 4 {
-		t.Errorf("committed offset at the end = %d, want 4", got)
-	}
 }
 
 // What a handler did after the consumer was told to end is committed.
@@ -135,12 +136,8 @@ func TestStopCommits(t *testing.T) {
 	if got := f.committed(f.topic, 0); got != 1 {
 		t.Errorf("committed offset = %d, want 1", got)
 	}
-	group, err := f.admin.DescribeGroups(f.context(), f.group)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if n := len(group[f.group].Members); n != 0 {
-		t.Errorf("group has %d members after the end, want none", n)
+	if state, topics := f.members(); len(topics) != 0 {
+		t.Errorf("group is %s with %d members after the end, want none", state, len(topics))
 	}
 }
 
@@ -367,19 +364,23 @@ func TestHandlerRetried(t *testing.T) {
 			c.Logger = log.logger()
 			in := newInbox(t)
 			try := 0
+			release := make(chan struct{})
 			r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
 				_ = in.handle(ctx, batch)
 				if try++; try <= 2 {
-					if got := f.committed(f.topic, 0); got != -1 {
-						t.Errorf("committed offset after %d failures = %d, want none", try-1, got)
-					}
 					err := tt.err(batch)
 					slices.Reverse(batch)
 					return err
 				}
+				<-release
 				return nil
 			})
 			wantIDs(t, in.take(6), "a1", "a2", "a1", "a2", "a1", "a2")
+			if got := f.committed(f.topic, 0); got != -1 {
+				t.Errorf("committed offset after two failures = %d, want none", got)
+			}
+			close(release)
+			eventually(t, "all committed", func() bool { return f.committed(f.topic, 0) == 3 })
 			r.stop()
 			in.empty()
 			if want := (dojotkafka.Stats{Consumed: 3, Applied: 2, SetAside: 1, Retried: 2}); c.Stats() != want {
@@ -395,22 +396,44 @@ func TestHandlerRetried(t *testing.T) {
 	}
 }
 
-func TestNewTopic(t *testing.T) {
+// A name is that of one topic, not a pattern.
+func TestTopicsByName(t *testing.T) {
 	f := newFixture(t)
-	c := f.consumer()
-	c.Topics = []string{"^" + f.tenant}
-	in := newInbox(t)
-	start(t, c, in.handle)
+	later := f.topic + "-later"
+	for _, other := range []string{"x" + f.topic, f.topic + "x", strings.ReplaceAll(f.topic, ".", "-")} {
+		f.createTopic(other, 1)
+		f.publish(other, 0, `{"event":"not asked for"}`)
+	}
 	f.publishIDs("a1")
-	wantIDs(t, in.take(1), "a1") // running, and has seen all topics there are
-
-	tenant := f.tenant + "-new"
-	f.createTopic(dojotevents.Topic(tenant), 1)
-	f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+	c := f.consumer()
+	c.Topics = []string{f.topic, later}
+	in := newInbox(t)
+	r := start(t, c, in.handle)
+	wantIDs(t, in.take(1), "a1")
+	f.createTopic(later, 1)
+	f.publish(later, 0, `{"event":"ping","data":{"id":"b1"}}`)
 	wantIDs(t, in.take(1), "b1")
-	f.publishIDs("a2")
-	wantIDs(t, in.take(1), "a2")
+	r.stop()
 	in.empty()
+}
+
+func TestNewTopic(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		c := f.consumer()
+		c.Topics = []string{"^" + f.tenant}
+		in := newInbox(t)
+		start(t, c, in.handle)
+		f.publishIDs("a1")
+		wantIDs(t, in.take(1), "a1") // running, and has seen all topics there are
+
+		tenant := f.tenant + "-new"
+		f.createTopic(dojotevents.Topic(tenant), 1)
+		f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+		wantIDs(t, in.take(1), "b1")
+		f.publishIDs("a2")
+		wantIDs(t, in.take(1), "a2")
+		in.empty()
+	})
 }
 
 // A topic that appears while a batch is being tried again waits for it, and
@@ -422,17 +445,22 @@ func TestNewTopicWhileRetrying(t *testing.T) {
 	tenant := f.tenant + "-new"
 	in := newInbox(t)
 	try := 0
+	entered, release := make(chan struct{}), make(chan struct{})
 	f.publishIDs("a1")
 	r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
 		if try++; try == 1 {
-			f.createTopic(dojotevents.Topic(tenant), 1)
-			f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+			close(entered)
+			<-release
 		}
 		if try <= 3 { // for more than a second, ten times TopicRefresh
 			return errors.New("disk full")
 		}
 		return in.handle(ctx, batch)
 	})
+	<-entered
+	f.createTopic(dojotevents.Topic(tenant), 1)
+	f.publish(dojotevents.Topic(tenant), 0, value(t, dojoteventstest.CreateEvent(tenant, "b1")))
+	close(release)
 	wantIDs(t, in.take(2), "a1", "b1")
 	r.stop()
 	in.empty()
@@ -446,47 +474,92 @@ func TestNewTopicWhileRetrying(t *testing.T) {
 // Members of a group share its partitions. When one leaves, another goes on
 // where it was.
 func TestTwoMembers(t *testing.T) {
-	f := newFixture(t)
-	c1, c2 := f.consumer(), f.consumer()
-	topic2 := dojotevents.Topic(f.tenant + "-2")
-	f.createTopic(topic2, 1)
-	c1.Topics = []string{"^" + f.tenant}
-	c2.Topics = c1.Topics
-	in1, in2 := newInbox(t), newInbox(t)
-	r1 := start(t, c1, in1.handle)
-	f.publishIDs("a1")
-	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b1")))
-	in1.take(2)
-	start(t, c2, in2.handle)
-	eventually(t, "the second member has a topic", func() bool {
-		groups, err := f.admin.DescribeGroups(f.context(), f.group)
-		if err != nil {
-			t.Fatal(err)
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		tenant2 := f.tenant + "-2"
+		topic2 := dojotevents.Topic(tenant2)
+		f.createTopic(topic2, 1)
+		publish := func(id, id2 string) {
+			f.publishIDs(id)
+			f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(tenant2, id2)))
 		}
-		g := groups[f.group]
-		owners := 0
-		for _, m := range g.Members {
-			if a, ok := m.Assigned.AsConsumer(); ok && len(a.Topics) == 1 {
-				owners++
-			}
+		member := func(in *inbox) *run {
+			c := f.consumer()
+			c.Topics = []string{"^" + f.tenant}
+			return start(t, c, in.handle)
 		}
-		return g.State == "Stable" && owners == 2
+		in1, in2 := newInbox(t), newInbox(t)
+		publish("a1", "b1")
+		r1 := member(in1)
+		in1.take(2)
+		f.awaitMembers(2)
+
+		r2 := member(in2)
+		f.awaitMembers(1, 1)
+		publish("a2", "b2")
+		got := ids(append(in1.take(1), in2.take(1)...))
+		slices.Sort(got)
+		if want := []string{"a2", "b2"}; !slices.Equal(got, want) {
+			t.Errorf("both members got %v, want %v", got, want)
+		}
+
+		r1.stop()
+		publish("a3", "b3")
+		got = ids(in2.take(2))
+		slices.Sort(got)
+		if want := []string{"a3", "b3"}; !slices.Equal(got, want) {
+			t.Errorf("the member that stayed got %v, want %v", got, want)
+		}
+		r2.stop()
+		in1.empty()
+		in2.empty()
+		if a, b := f.committed(f.topic, 0), f.committed(topic2, 0); a != 3 || b != 3 {
+			t.Errorf("committed offsets = %d and %d, want 3 and 3", a, b)
+		}
 	})
-	f.publishIDs("a2")
-	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b2")))
-	eventually(t, "both have got one", func() bool { return len(in1.records) == 1 && len(in2.records) == 1 })
-	in1.take(1)
-	in2.take(1)
-	r1.stop()
-	f.publishIDs("a3")
-	f.publish(topic2, 0, value(t, dojoteventstest.CreateEvent(f.tenant+"-2", "b3")))
-	got := ids(in2.take(2))
-	slices.Sort(got)
-	if want := []string{"a3", "b3"}; !slices.Equal(got, want) {
-		t.Errorf("the member that stayed got %v, want %v", got, want)
-	}
-	in1.empty()
-	in2.empty()
+}
+
+// Another member joins while a handler works. The group waits for the handler,
+// and what it did is committed before the partitions move.
+func TestRebalanceDuringBatch(t *testing.T) {
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		topic2 := f.topic + "-2"
+		f.createTopic(topic2, 1)
+		member := func(handle func(context.Context, []dojotkafka.Record) error) *run {
+			c := f.consumer()
+			c.Topics = []string{"^" + f.tenant}
+			return start(t, c, handle)
+		}
+		publish := func(id string) {
+			f.publishIDs(id)
+			f.publish(topic2, 0, `{"event":"ping","data":{"id":"`+id+`"}}`)
+		}
+		in1, in2 := newInbox(t), newInbox(t)
+		entered, release := make(chan struct{}, 10), make(chan struct{})
+		publish("a1")
+		r1 := member(func(ctx context.Context, batch []dojotkafka.Record) error {
+			entered <- struct{}{}
+			<-release
+			return in1.handle(ctx, batch)
+		})
+		<-entered
+		member(in2.handle)
+		eventually(t, "the second member is waiting for its share", func() bool {
+			state, topics := f.members()
+			return len(topics) == 2 && !strings.EqualFold(state, "stable")
+		})
+		in2.empty()
+		close(release)
+		in1.take(2)
+		f.awaitMembers(1, 1)
+		if a, b := f.committed(f.topic, 0), f.committed(topic2, 0); a != 1 || b != 1 {
+			t.Errorf("committed offsets = %d and %d, want 1 and 1", a, b)
+		}
+		r1.stop()
+		publish("a2")
+		wantIDs(t, in2.take(2), "a2", "a2")
+		in1.empty()
+		in2.empty()
+	})
 }
 
 func TestRunRefuses(t *testing.T) {
@@ -496,7 +569,8 @@ func TestRunRefuses(t *testing.T) {
 		want     string
 	}{
 		{"no brokers", &dojotkafka.Consumer{}, "no brokers"},
-		{"bad expression", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"("}}, `invalid regular expression "("`},
+		{"bad expression", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"^("}}, `invalid regular expression "^("`},
+		{"topic without a name", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{""}}, "empty"},
 		{"bad address", &dojotkafka.Consumer{Brokers: []string{"kafka:nine"}}, "nine"},
 		{"topics twice", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, Topics: []string{"x"}, Resolve: func(context.Context) (map[string]string, error) { return nil, nil }}, "both Topics and Resolve"},
 		{"negative attempts", &dojotkafka.Consumer{Brokers: []string{"127.0.0.1:1"}, MaxAttempts: -1}, "MaxAttempts"},

@@ -19,7 +19,7 @@ const (
 	HeaderTopic     = "dojot.origin.topic"
 	HeaderPartition = "dojot.origin.partition"
 	HeaderOffset    = "dojot.origin.offset"
-	HeaderTimestamp = "dojot.origin.timestamp" // milliseconds since 1970
+	HeaderTimestamp = "dojot.origin.timestamp" // milliseconds since 1970; not with ErrBatchTooLarge
 	HeaderGroup     = "dojot.origin.group"     // the consumer group that gave it up
 	HeaderCause     = "dojot.cause"            // the reason's text, of at most 1024 bytes
 
@@ -127,15 +127,16 @@ func (c *Consumer) deadRecord(l deadLetter) *kgo.Record {
 	if len(cause) > maxCause {
 		cause = strings.ToValidUTF8(cause[:maxCause], "")
 	}
-	for _, h := range []struct{ key, value string }{
-		{HeaderTopic, l.polled.Topic},
-		{HeaderPartition, strconv.Itoa(int(l.polled.Partition))},
-		{HeaderOffset, strconv.FormatInt(l.polled.Offset, 10)},
-		{HeaderTimestamp, strconv.FormatInt(l.polled.Timestamp.UnixMilli(), 10)},
-		{HeaderGroup, c.group()},
-		{HeaderCause, cause},
-	} {
-		r.Headers = append(r.Headers, kgo.RecordHeader{Key: h.key, Value: []byte(h.value)})
+	add := func(key, value string) {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: key, Value: []byte(value)})
 	}
+	add(HeaderTopic, l.polled.Topic)
+	add(HeaderPartition, strconv.Itoa(int(l.polled.Partition)))
+	add(HeaderOffset, strconv.FormatInt(l.polled.Offset, 10))
+	if !l.polled.Timestamp.IsZero() {
+		add(HeaderTimestamp, strconv.FormatInt(l.polled.Timestamp.UnixMilli(), 10))
+	}
+	add(HeaderGroup, c.group())
+	add(HeaderCause, cause)
 	return r
 }

@@ -35,92 +35,85 @@ func (f *fixture) readAll(topic string, n int) []*kgo.Record {
 	return records
 }
 
-// length returns the number of records that were ever in a topic's partition 0.
-func (f *fixture) length(topic string) int64 {
-	f.t.Helper()
-	ends, err := f.admin.ListEndOffsets(f.context(), topic)
-	if err != nil {
-		f.t.Fatal(err)
+// header returns a header of a record, the first of that name.
+func header(r *kgo.Record, key string) string {
+	for _, h := range r.Headers {
+		if h.Key == key {
+			return string(h.Value)
+		}
 	}
-	end, _ := ends.Lookup(topic, 0)
-	return end.Offset
+	return "(none)"
 }
 
 func TestDeadLetterTopic(t *testing.T) {
-	f := newFixture(t)
-	dead := f.topic + ".dead"
-	f.createTopic(dead, 1)
-	original := &kgo.Record{
-		Topic: f.topic, Key: []byte("k"), Value: []byte("poison"),
-		Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("1f")}},
-	}
-	f.publishIDs("a1")
-	if err := f.client.ProduceSync(f.context(), original).FirstErr(); err != nil {
-		t.Fatal(err)
-	}
-	f.publishIDs("a2", "refused")
+	eachProtocol(t, func(t *testing.T, f *fixture) {
+		dead := f.topic + ".dead"
+		f.createTopic(dead, 1)
+		original := &kgo.Record{
+			Topic: f.topic, Key: []byte("k"), Value: []byte("poison"),
+			Headers: []kgo.RecordHeader{{Key: "trace", Value: []byte("1f")}},
+		}
+		f.publishIDs("a1")
+		if err := f.client.ProduceSync(f.context(), original).FirstErr(); err != nil {
+			t.Fatal(err)
+		}
+		f.publishIDs("a2", "refused")
 
-	c := f.consumer()
-	c.Topics = []string{"^" + f.tenant} // matches the dead-letter topic, too
-	c.DeadLetterTopic = dead
-	var aside []int64
-	c.SetAside = func(_ context.Context, r dojotkafka.Record, _ error) {
-		if n := f.length(dead); n != 2 {
-			t.Errorf("dead-letter topic has %d records when SetAside is called, want 2", n)
-		}
-		aside = append(aside, r.Offset)
-	}
-	in := newInbox(t)
-	r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
-		_ = in.handle(ctx, batch)
-		for _, r := range batch {
-			if r.Event.DeviceID == "refused" {
-				return &dojotkafka.RecordError{Position: r.Position, Err: errors.New(strings.Repeat("é", 1000))}
+		c := f.consumer()
+		c.Topics = []string{"^" + f.tenant} // matches the dead-letter topic, too
+		c.DeadLetterTopic = dead
+		var aside []int64
+		c.SetAside = func(ctx context.Context, r dojotkafka.Record, _ error) {
+			ends, err := f.admin.ListEndOffsets(ctx, dead)
+			if end, _ := ends.Lookup(dead, 0); end.Offset != 2 {
+				t.Errorf("dead-letter topic has %d records when SetAside is called, want 2: %v", end.Offset, err)
 			}
+			aside = append(aside, r.Offset)
 		}
-		return nil
+		in := newInbox(t)
+		r := start(t, c, func(ctx context.Context, batch []dojotkafka.Record) error {
+			_ = in.handle(ctx, batch)
+			for _, r := range batch {
+				if r.Event.DeviceID == "refused" {
+					return &dojotkafka.RecordError{Position: r.Position, Err: errors.New(strings.Repeat("é", 1000))}
+				}
+			}
+			return nil
+		})
+		in.take(3)
+		f.publishIDs("a3")
+		in.take(1)
+		r.stop()
+		in.empty()
+		if !slices.Equal(aside, []int64{1, 3}) {
+			t.Errorf("SetAside got offsets %v, want [1 3]", aside)
+		}
+
+		letters := f.readAll(dead, 2)
+		first := letters[0]
+		got := map[string]string{"key": string(first.Key), "value": string(first.Value)}
+		for _, h := range first.Headers {
+			got[h.Key] = string(h.Value)
+		}
+		want := map[string]string{
+			"key": "k", "value": "poison", "trace": "1f",
+			dojotkafka.HeaderTopic:     f.topic,
+			dojotkafka.HeaderPartition: "0",
+			dojotkafka.HeaderOffset:    "1",
+			dojotkafka.HeaderTimestamp: fmt.Sprint(original.Timestamp.UnixMilli()),
+			dojotkafka.HeaderGroup:     f.group,
+			dojotkafka.HeaderCause:     "device event: byte 0: not valid JSON in UTF-8",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("first dead letter (-want +got):\n%s", diff)
+		}
+		if got, want := header(letters[1], dojotkafka.HeaderCause), strings.Repeat("é", 512); got != want {
+			t.Errorf("cause of 2000 bytes became %q, want %q", got, want)
+		}
+		if got := header(letters[1], dojotkafka.HeaderOffset); got != "3" {
+			t.Errorf("offset of the second dead letter = %s, want 3", got)
+		}
 	})
-	in.take(3)
-	f.publishIDs("a3")
-	in.take(1)
-	r.stop()
-	in.empty()
-	if !slices.Equal(aside, []int64{1, 3}) {
-		t.Errorf("SetAside got offsets %v, want [1 3]", aside)
-	}
-
-	letters := f.readAll(dead, 2)
-	header := func(r *kgo.Record, key string) string {
-		for _, h := range r.Headers {
-			if h.Key == key {
-				return string(h.Value)
-			}
-		}
-		return "(none)"
-	}
-	first := letters[0]
-	got := map[string]string{"key": string(first.Key), "value": string(first.Value)}
-	for _, h := range first.Headers {
-		got[h.Key] = string(h.Value)
-	}
-	want := map[string]string{
-		"key": "k", "value": "poison", "trace": "1f",
-		dojotkafka.HeaderTopic:     f.topic,
-		dojotkafka.HeaderPartition: "0",
-		dojotkafka.HeaderOffset:    "1",
-		dojotkafka.HeaderTimestamp: fmt.Sprint(original.Timestamp.UnixMilli()),
-		dojotkafka.HeaderGroup:     f.group,
-		dojotkafka.HeaderCause:     "device event: byte 0: not valid JSON in UTF-8",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("first dead letter (-want +got):\n%s", diff)
-	}
-	if got, want := header(letters[1], dojotkafka.HeaderCause), strings.Repeat("é", 512); got != want {
-		t.Errorf("cause of 2000 bytes became %q, want %q", got, want)
-	}
-	if got := header(letters[1], dojotkafka.HeaderOffset); got != "3" {
-		t.Errorf("offset of the second dead letter = %s, want 3", got)
-	}
 }
 
 // A record too large for the dead-letter topic is told of there without its

@@ -15,21 +15,28 @@
 // queue. A group that has no offsets yet starts at the oldest event that Kafka
 // still has.
 //
+// Device-manager gives its events no keys: Kafka itself keeps a device's events
+// in order only if the topic has one partition, as with dojot's compose files.
+//
 // Topics are found by name, by pattern, which brings those of tenants as they
-// come, or by asking ([Consumer.Resolve]).
+// come ([Consumer.Topics]), or by asking ([Consumer.Resolve]).
 //
 // # What can go wrong
 //
 // A record that isn't a device event, or whose tenant contradicts its topic's,
 // is set aside: counted, reported, written to a dead-letter topic if there is
-// one, and passed. So is one that the handler gives up with a [RecordError].
+// one, and passed. So is one that the handler gives up with a [RecordError], and
+// so are records that were compressed together and unpack to more than 64 MiB.
 // Any other error of the handler means that nothing of the batch counts as
 // done, and it gets the same batch again, after a while, until it succeeds or
-// [Consumer.MaxAttempts] is reached. A Kafka that can't be reached, at the
+// [Consumer.MaxAttempts] is reached. Set that, and a dead-letter topic, if the
+// handler may fail for a record without knowing that it always will: without a
+// bound such a record stops its consumer. A Kafka that can't be reached, at the
 // start or later, is waited for.
 //
 // A group whose offsets Kafka no longer has goes on at the oldest record, and a
-// topic that was deleted and made again is consumed from its start. Before
+// topic that was deleted and made again is consumed from its start (Kafka 3.1
+// and later; before, topics had nothing but their names). Before
 // partitions move to another member, the batch in work is finished and
 // committed, if that takes less than two minutes.
 //

@@ -1,61 +1,15 @@
 package dojotkafka_test
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kmsg"
-
-	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 )
-
-// A group whose coordinator assigns the partitions, with members that come and
-// go.
-func TestServerSideGroup(t *testing.T) {
-	f, _ := newFake(t, kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "50"}))
-	topic2 := f.topic + "-2"
-	f.createTopic(topic2, 2)
-	member := func(in *inbox) *run {
-		c := f.consumer()
-		c.Topics = []string{"^" + f.tenant}
-		c.ServerSideGroup = true
-		return start(t, c, in.handle)
-	}
-	in1, in2 := newInbox(t), newInbox(t)
-	r1 := member(in1)
-	f.publishIDs("a1")
-	wantIDs(t, in1.take(1), "a1")
-	groups, err := f.admin.DescribeConsumerGroups(f.context(), f.group)
-	if err != nil || groups.Error() != nil || len(groups[f.group].Members) != 1 {
-		t.Fatalf("server-side group has members %v, %v, %v, want one", groups[f.group].Members, err, groups.Error())
-	}
-	r2 := member(in2)
-	eventually(t, "both have partitions", func() bool {
-		groups, err := f.admin.DescribeConsumerGroups(f.context(), f.group)
-		owners := 0
-		for _, m := range groups[f.group].Members {
-			if len(m.Assignment) > 0 {
-				owners++
-			}
-		}
-		return err == nil && owners == 2
-	})
-	r1.stop()
-	f.publishIDs("a2")
-	f.publish(topic2, 0, `{"event":"ping"}`)
-	f.publish(topic2, 1, `{"event":"ping"}`)
-	in2.take(3)
-	r2.stop()
-	in1.empty()
-	in2.empty()
-	if got := f.committed(f.topic, 0); got != 2 {
-		t.Errorf("committed offset = %d, want 2", got)
-	}
-}
 
 // Every event arrives, in order and committed, whatever Kafka answers on the
 // way. Each fault is known to have happened.
@@ -89,6 +43,40 @@ func TestFaults(t *testing.T) {
 			in.empty()
 		})
 	}
+}
+
+// A topic that may not be read, and one day may, is asked for now and then, not
+// all the time, and keeps no other from being consumed.
+func TestUnreadableTopic(t *testing.T) {
+	f, cluster := newFake(t)
+	other := f.topic + "-2"
+	f.createTopic(other, 1)
+	f.publishIDs("a1")
+	refused := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Topic: f.topic, Err: kerr.TopicAuthorizationFailed, Count: -1})
+	var log logged
+	c := f.consumer()
+	c.Topics = []string{f.topic, other}
+	c.Logger = log.logger()
+	in := newInbox(t)
+	r := start(t, c, in.handle)
+	began := time.Now()
+	if err := refused.Wait(f.context(), 3); err != nil {
+		t.Fatal(err)
+	}
+	for _, id := range numbered(20) {
+		f.publish(other, 0, `{"event":"ping","data":{"id":"`+id+`"}}`)
+		wantIDs(t, in.take(1), id)
+	}
+	if most := int(time.Since(began)/c.TopicRefresh) + 2; refused.Hits() > most {
+		t.Errorf("refused %d times in %v, want at most %d", refused.Hits(), time.Since(began), most)
+	}
+	if n, most := strings.Count(log.String(), "kafka: consuming"), refused.Hits(); n == 0 || n > most {
+		t.Errorf("log has %d lines about it, want 1 to %d:\n%s", n, most, &log)
+	}
+	refused.Remove()
+	wantIDs(t, in.take(1), "a1")
+	r.stop()
+	in.empty()
 }
 
 // Connections break in the middle of fetches and commits.
@@ -162,49 +150,6 @@ func TestSlowFetch(t *testing.T) {
 	wantIDs(t, in.take(2), "a1", "a2")
 	r.stop()
 	in.empty()
-}
-
-// Another member joins while a handler works. The group waits for the handler,
-// and what it did is committed before the partitions move.
-func TestRebalanceDuringBatch(t *testing.T) {
-	f, _ := newFake(t)
-	topic2 := f.topic + "-2"
-	f.createTopic(topic2, 1)
-	member := func(handle func(context.Context, []dojotkafka.Record) error) *run {
-		c := f.consumer()
-		c.Topics = []string{"^" + f.tenant}
-		return start(t, c, handle)
-	}
-	in1, in2 := newInbox(t), newInbox(t)
-	entered, release := make(chan struct{}, 10), make(chan struct{})
-	r1 := member(func(ctx context.Context, batch []dojotkafka.Record) error {
-		entered <- struct{}{}
-		<-release
-		return in1.handle(ctx, batch)
-	})
-	f.publishIDs("a1", "a2")
-	f.publish(topic2, 0, `{"event":"ping"}`)
-	<-entered
-	member(in2.handle)
-	eventually(t, "the second member is waiting to join", func() bool {
-		groups, err := f.admin.DescribeGroups(f.context(), f.group)
-		return err == nil && groups[f.group].State == "PreparingRebalance"
-	})
-	close(release)
-	in1.take(3)
-	eventually(t, "partitions shared", func() bool {
-		groups, err := f.admin.DescribeGroups(f.context(), f.group)
-		return err == nil && groups[f.group].State == "Stable" && len(groups[f.group].Members) == 2
-	})
-	if a, b := f.committed(f.topic, 0), f.committed(topic2, 0); a != 2 || b != 1 {
-		t.Errorf("committed offsets = %d and %d, want 2 and 1", a, b)
-	}
-	r1.stop()
-	f.publishIDs("a3")
-	f.publish(topic2, 0, `{"event":"ping"}`)
-	in2.take(2)
-	in1.empty()
-	in2.empty()
 }
 
 // When commits never arrive, a successor gets the same events once more, in the

@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
@@ -28,41 +29,74 @@ import (
 const patience = 20 * time.Second
 
 // fixture is a Kafka, a tenant with a topic and a group that no other test
-// has. The Kafka is that of $KAFKA_BROKERS if there is one.
+// has.
 type fixture struct {
-	t       *testing.T
-	brokers []string
-	tenant  string
-	topic   string
-	group   string
-	client  *kgo.Client
-	admin   *kadm.Client
+	t          *testing.T
+	brokers    []string
+	tenant     string // all topics of a test, and groups, have it in their names
+	topic      string
+	group      string
+	serverSide bool // whether the group is
+	client     *kgo.Client
+	admin      *kadm.Client
 }
 
+// newFixture returns a fixture at the Kafka of $KAFKA_BROKERS, if there is one,
+// else at a fake of its own.
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	brokers := realBrokers()
 	if len(brokers) == 0 {
-		kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(kafka.Close)
-		brokers = kafka.Brokers()
+		f, _ := newFake(t)
+		return f
 	}
 	f := fixtureAt(t, brokers)
+	t.Cleanup(f.tidy)
 	f.createTopic(f.topic, 1)
 	return f
+}
+
+// eachProtocol runs a test with a group whose members assign its partitions, and
+// with one whose coordinator does.
+func eachProtocol(t *testing.T, test func(t *testing.T, f *fixture)) {
+	t.Run("classic", func(t *testing.T) { test(t, newFixture(t)) })
+	t.Run("server-side", func(t *testing.T) {
+		f := newFixture(t)
+		if !f.supports(kmsg.ConsumerGroupHeartbeat, 0) {
+			t.Skip("this Kafka has no server-side groups")
+		}
+		f.serverSide = true
+		test(t, f)
+	})
+}
+
+// supports reports whether all brokers know a version of a request.
+func (f *fixture) supports(request kmsg.Key, version int16) bool {
+	f.t.Helper()
+	brokers, err := f.admin.ApiVersions(f.context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	for _, broker := range brokers {
+		if newest, ok := broker.KeyMaxVersion(int16(request)); !ok || newest < version {
+			return false
+		}
+	}
+	return true
 }
 
 func realBrokers() []string {
 	return strings.FieldsFunc(os.Getenv("KAFKA_BROKERS"), func(r rune) bool { return r == ',' })
 }
 
-// newFake returns a fixture on a cluster that can be told to fail.
+// newFake returns a fixture on a cluster that can be told to fail, which no real
+// one can.
 func newFake(t *testing.T, opts ...kfake.Opt) (*fixture, *kfake.Cluster) {
 	t.Helper()
-	cluster, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1)}, opts...)...)
+	cluster, err := kfake.NewCluster(append([]kfake.Opt{
+		kfake.NumBrokers(1),
+		kfake.BrokerConfigs(map[string]string{"group.consumer.heartbeat.interval.ms": "50"}), // how soon a server-side group changes
+	}, opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,6 +112,7 @@ func fixtureAt(t *testing.T, brokers []string) *fixture {
 		kgo.SeedBrokers(brokers...),
 		kgo.DisableClientMetrics(),
 		kgo.MetadataMinAge(10*time.Millisecond),
+		kgo.UnknownTopicRetries(-1), // brokers hear of a new topic one by one
 		kgo.RecordPartitioner(kgo.ManualPartitioner()),
 	)
 	if err != nil {
@@ -93,6 +128,30 @@ func fixtureAt(t *testing.T, brokers []string) *fixture {
 		group:   "group-" + tenant,
 		client:  client,
 		admin:   kadm.NewClient(client),
+	}
+}
+
+// tidy deletes what the test has left in Kafka.
+func (f *fixture) tidy() {
+	ctx, cancel := context.WithTimeout(context.Background(), patience) // the test's has ended
+	defer cancel()
+	topics, err := f.admin.ListTopics(ctx)
+	for _, name := range topics.Names() {
+		if strings.Contains(name, f.tenant) {
+			_, e := f.admin.DeleteTopic(ctx, name)
+			err = errors.Join(err, e)
+		}
+	}
+	groups, e := f.admin.ListGroups(ctx)
+	err = errors.Join(err, e)
+	for _, name := range groups.Groups() {
+		if strings.Contains(name, f.tenant) {
+			_, e := f.admin.DeleteGroup(ctx, name)
+			err = errors.Join(err, e)
+		}
+	}
+	if err != nil {
+		f.t.Logf("topics and groups of %s are left: %v", f.tenant, err)
 	}
 }
 
@@ -113,10 +172,58 @@ func (f *fixture) createTopic(topic string, partitions int32) {
 func (f *fixture) consumer() *dojotkafka.Consumer {
 	return &dojotkafka.Consumer{
 		Brokers:      f.brokers,
-		Topics:       []string{"^" + f.tenant + `\.dojot\.device-manager\.device$`},
+		Topics:       []string{f.topic},
 		Group:        f.group,
 		TopicRefresh: 100 * time.Millisecond,
+
+		ServerSideGroup: f.serverSide,
 	}
+}
+
+// members returns the state of the fixture's group, and how many topics each of
+// its members has.
+func (f *fixture) members() (state string, topics []int) {
+	f.t.Helper()
+	if f.serverSide {
+		// Not by the admin client, which tells topics by their names: kfake
+		// gives their numbers alone.
+		request := kmsg.NewPtrConsumerGroupDescribeRequest()
+		request.Groups = []string{f.group}
+		answer, err := request.RequestWith(f.context(), f.client)
+		if err == nil {
+			err = kerr.ErrorForCode(answer.Groups[0].ErrorCode)
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		for _, m := range answer.Groups[0].Members {
+			topics = append(topics, len(m.Assignment.TopicPartitions))
+		}
+		return answer.Groups[0].State, topics
+	}
+	groups, err := f.admin.DescribeGroups(f.context(), f.group)
+	if err = errors.Join(err, groups.Error()); err != nil {
+		f.t.Fatal(err)
+	}
+	for _, m := range groups[f.group].Members {
+		assigned, _ := m.Assigned.AsConsumer()
+		if assigned == nil {
+			assigned = new(kmsg.ConsumerMemberAssignment)
+		}
+		topics = append(topics, len(assigned.Topics))
+	}
+	return groups[f.group].State, topics
+}
+
+// awaitMembers waits until each member of the group has as many topics as is
+// said.
+func (f *fixture) awaitMembers(topics ...int) {
+	f.t.Helper()
+	eventually(f.t, fmt.Sprintf("members with %v topics", topics), func() bool {
+		state, got := f.members()
+		slices.Sort(got)
+		return strings.EqualFold(state, "stable") && slices.Equal(got, topics)
+	})
 }
 
 // publish sends values to a partition of a topic.

@@ -66,7 +66,7 @@ func recordErrors(err error) (errs []*RecordError, ok bool) {
 
 // ErrTenant is why a record is set aside whose event names another tenant than
 // the one whose topic it is in.
-var ErrTenant = errors.New("meta.service is not the tenant of the topic")
+var ErrTenant = errors.New("the event's tenant is not that of its topic")
 
 func received(r *kgo.Record) Record {
 	return Record{

@@ -81,6 +81,17 @@ func (p *progress) done(records []*kgo.Record, givenUp int) {
 	}
 }
 
+// skipped counts what was given up unread: from an offset up to the next.
+func (p *progress) skipped(of partition, offset, next int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.counts.Consumed += next - offset
+	p.counts.SetAside += next - offset
+	if e := p.partitions[of]; e != nil {
+		e.next = next
+	}
+}
+
 func (p *progress) retried() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
