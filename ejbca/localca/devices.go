@@ -119,9 +119,7 @@ func (d *Devices) register(ctx context.Context, tenant, id string) error {
 	if password == "" {
 		password = defaultPassword
 	}
-	if e.Password, err = hashPassword(password); err != nil {
-		return err
-	}
+	e.Password = d.CA.passwords.hash(password)
 	made := false
 	err = d.CA.update(ctx, func(tx *bbolt.Tx) error {
 		made = false

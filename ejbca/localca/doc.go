@@ -57,7 +57,8 @@
 //     whole installations.
 //   - The CA keys are made on first use; the original's root was part of a
 //     public image.
-//   - Passwords are stored as salted hashes whatever clearPwd says.
+//   - Passwords are stored as hashes, salted and keyed with the root's key,
+//     whatever clearPwd says.
 //   - User names with control characters, or with one of ;!%?$~<> and the
 //     back-tick, are refused; the original silently turned those into slashes,
 //     so that two names could mean one entity. So is the subject of a CA.

@@ -73,7 +73,8 @@ type Options struct {
 type CA struct {
 	db            *bbolt.DB
 	writes        *groupcommit.Group[write]
-	cas           []*authority  // the root first
+	cas           []*authority // the root first
+	passwords     passwordHasher
 	signing       chan struct{} // holds one for each certificate that is being signed
 	token         *[sha256.Size]byte
 	ecdsa         bool
@@ -121,10 +122,14 @@ func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
 	if ca.cas, err = load(ca.db, passphrase); err != nil {
 		return err
 	}
-	if root := ca.root(); wanted != "" && wanted != root.name {
+	root := ca.root()
+	if wanted != "" && wanted != root.name {
 		return fmt.Errorf("the CA is called %q, not %q", root.name, wanted)
 	}
-	if err := ca.makeSubCAs(ca.root(), o.SubCAs, o.KeySize, passphrase); err != nil {
+	if ca.passwords, err = newPasswordHasher(root.key); err != nil {
+		return err
+	}
+	if err := ca.makeSubCAs(root, o.SubCAs, o.KeySize, passphrase); err != nil {
 		return err
 	}
 	slices.SortFunc(ca.cas, func(a, b *authority) int {

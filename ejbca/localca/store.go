@@ -21,7 +21,7 @@ import (
 
 const (
 	dbName   = "ca.db"
-	dbFormat = "2"
+	dbFormat = "3"
 	// lockWait lets a predecessor finish closing; longer than that, the file
 	// has another owner.
 	lockWait = 2 * time.Second
