@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -90,6 +89,17 @@ type CA struct {
 // already is [ErrInUse]; keys that the passphrase doesn't open are
 // [ErrPassphrase].
 func Open(dir string, o Options) (*CA, error) {
+	return open(o, func(o Options, passphrase string) (*bbolt.DB, error) { return openDB(dir, o, passphrase) })
+}
+
+// OpenTemporary makes a CA for tests and demonstrations: nothing is left of it
+// once it is closed or the process has ended, however that came about, and
+// nothing waits for a disk. All else is as with [Open].
+func OpenTemporary(o Options) (*CA, error) {
+	return open(o, temporaryDB)
+}
+
+func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, error) {
 	wanted := o.Name
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
@@ -109,11 +119,11 @@ func Open(dir string, o Options) (*CA, error) {
 		sum := sha256.Sum256([]byte(token))
 		ca.token = &sum
 	}
-	if ca.db, err = openDB(dir, o, passphrase); err != nil {
+	if ca.db, err = openDB(o, passphrase); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
 	if err := ca.start(wanted, o, passphrase); err != nil {
-		return nil, errors.Join(fmt.Errorf("localca: %s: %w", filepath.Join(dir, dbName), err), ca.db.Close())
+		return nil, errors.Join(fmt.Errorf("localca: %s: %w", ca.db.Path(), err), ca.db.Close())
 	}
 	return ca, nil
 }

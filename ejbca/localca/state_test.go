@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -312,5 +313,33 @@ func TestConcurrency(t *testing.T) {
 	wg.Wait()
 	if got := len(s.crl(time.Now()).RevokedCertificateEntries); got != users {
 		t.Errorf("the CRL has %d entries, want %d", got, users)
+	}
+}
+
+// A temporary CA is a whole one, and leaves nothing even while it is open.
+func TestOpenTemporary(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var roots []*x509.Certificate
+	for range 2 {
+		ca, err := localca.OpenTemporary(localca.Options{KeySize: 256, SubCAs: []localca.SubCA{{Name: "MQTT"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ca.Close()
+		server := httptest.NewServer(ca)
+		defer server.Close()
+		s := &service{t, ca, server.URL}
+		cert := s.enrol("a", keys()[0])
+		s.must("DELETE", certPath(cert), "", nil)
+		if got, want := serials(s.crl(time.Now())), fmt.Sprintf("%x:0", cert.SerialNumber); got != want {
+			t.Errorf("CRL has %q, want %q", got, want)
+		}
+		roots = append(roots, ca.Certificate())
+	}
+	if roots[0].Equal(roots[1]) {
+		t.Error("both have the same root")
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
