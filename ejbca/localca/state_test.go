@@ -227,6 +227,30 @@ func TestCRL(t *testing.T) {
 	}
 }
 
+// Who asks while somebody else has a list made doesn't take it for one of the
+// future, and has no other made.
+func TestListMadeMeanwhile(t *testing.T) {
+	clock := newClock()
+	var meanwhile func()
+	s := serve(t, newDir(t), localca.Options{Now: func() time.Time {
+		now := clock.Now()
+		if f := meanwhile; f != nil {
+			meanwhile = nil
+			f()
+		}
+		return now
+	}})
+	before := s.crl(clock.Now()).Number.Int64()
+	meanwhile = func() {
+		clock.Advance(time.Second)
+		s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	}
+	s.must("GET", "/ca/IOTmidCA/crl", "", nil)
+	if got := s.crl(clock.Now()).Number.Int64(); got != before+1 {
+		t.Errorf("%d lists were made, want 1", got-before)
+	}
+}
+
 func TestRevokedUser(t *testing.T) {
 	s := serve(t, newDir(t), localca.Options{})
 	first, second := s.enrol("a", keys()[0]), s.enrol("a", keys()[1])
