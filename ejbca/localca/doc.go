@@ -68,8 +68,9 @@
 //     first, which in dojot 0.5-alpha a wrong password did, too.
 //   - Profiles other than CFREE and EMPTY_CFREE don't exist.
 //
-// Keys and certificates are crypto/x509's; what it lacks, the passphrase around
-// a key, is 80 lines here. A CA toolkit would bring many times this package.
+// Keys and certificates are crypto/x509's. What that lacks, the passphrase
+// around a key, is 80 lines here; go.step.sm/crypto has it, too, but would bring
+// sixteen modules for that and for templates that nobody needs here.
 //
 // # What it does not do
 //

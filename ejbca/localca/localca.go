@@ -36,9 +36,9 @@ type Options struct {
 	// is ECDSA on P-256. Zero means RSA with 4096. An existing CA keeps its
 	// key.
 	KeySize int
-	// SubCAs are the CAs below the root; [DojotSubCAs] are dojot's. Those that
-	// don't exist yet are made. One that exists stays as it is, also when it
-	// isn't described any more.
+	// SubCAs are the CAs below the root: [DojotSubCAs], or what [ParseHierarchy]
+	// reads from a description. Those that don't exist yet are made. One that
+	// exists stays as it is, also when it isn't described any more.
 	SubCAs []SubCA
 	// PassphraseFile is a file with the passphrase that the keys are encrypted
 	// with; a line break at its end doesn't count. Empty means keys that who
