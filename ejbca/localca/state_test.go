@@ -66,6 +66,30 @@ func TestRestart(t *testing.T) {
 	s.certificate(status, text)
 }
 
+func TestBackup(t *testing.T) {
+	s := serve(t, newDir(t), localca.Options{})
+	revoked := s.enrol("a", keys()[0])
+	s.must("DELETE", certPath(revoked), "", nil)
+	dir := t.TempDir()
+	file, err := os.Create(filepath.Join(dir, "ca.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.ca.Backup(file), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.must("DELETE", "/user/a?delete=true", "", nil)
+
+	restored := serve(t, dir, localca.Options{})
+	if !restored.ca.Certificate().Equal(s.ca.Certificate()) {
+		t.Error("it is another CA")
+	}
+	restored.must("GET", "/user/a", "", nil)
+	if got, want := serials(restored.crl(time.Now())), fmt.Sprintf("%x:0", revoked.SerialNumber); got != want {
+		t.Errorf("CRL has %q, want %q", got, want)
+	}
+}
+
 func TestOneAtATime(t *testing.T) {
 	dir := newDir(t)
 	serve(t, dir, localca.Options{})
