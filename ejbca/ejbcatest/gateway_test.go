@@ -87,6 +87,12 @@ func TestGateway(t *testing.T) {
 	}
 }
 
+func BenchmarkNewServer(b *testing.B) {
+	for b.Loop() {
+		ejbcatest.NewServer().Close()
+	}
+}
+
 func TestServer(t *testing.T) {
 	s := ejbcatest.NewServer()
 	c := s.Client()

@@ -241,6 +241,9 @@ func TestReset(t *testing.T) {
 	}
 	status, text = again("secret")
 	s.certificate(status, text)
+	if status, text := s.sign("nobody", newRequest(t, keys()[1], nil)); status != 400 || text != `{"message":"User not found to renew..","status":400}` {
+		t.Errorf("unknown user: got %d %s", status, text)
+	}
 	if status, text := s.sign("b", newRequest(t, keys()[1], nil)); status != 400 || !strings.Contains(text, "User not found to renew..") {
 		t.Errorf("unknown user: got %d %s", status, text)
 	}
