@@ -9,7 +9,8 @@
 //	err = ca.ListenAndServe(ctx, "") // 127.0.0.1:5583
 //
 // A [CA] is also an [http.Handler], for a server of one's own; that has to set
-// its own time limits for slow clients, as [CA.Serve] does.
+// its own time limits for slow clients and to keep strangers out, as [CA.Serve]
+// does. [OpenTemporary] is for tests.
 //
 // The root is IOTmidCA, with the name CN=IOTmidCA,O=EJBCA IOT,C=SE, which dojot
 // uses for everything; sub-CAs are made as [Options] describe them, and each
@@ -76,6 +77,6 @@
 //
 // It knows no roles. Whoever can send it requests, with the token if there is
 // one ([Options].TokenFile), is CA administrator, as with the original; without
-// a token, Serve takes loopback addresses only. Nor does it judge SANs: an end
+// a token, Serve listens on loopback addresses and for localhost only. Nor does it judge SANs: an end
 // entity that knows its password may ask for the broker's host name.
 package localca

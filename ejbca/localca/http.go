@@ -89,6 +89,10 @@ func (ca *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f := ca.faultOf(r, err)
 		answer, status = f, f.Status
 	}
+	writeAnswer(w, status, answer)
+}
+
+func writeAnswer(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(answer) // who doesn't listen any more needs no error
