@@ -64,7 +64,7 @@
 //     back-tick, are refused; the original silently turned those into slashes,
 //     so that two names could mean one entity. So is the subject of a CA.
 //   - Where the original answered 500 with a page of HTML, the answer is 400
-//     (or 401, 404, 405, 413) in the shape of its other errors.
+//     (or 401, 404, 405, 413, 421) in the shape of its other errors.
 //   - [Options].Reset lets end entities enrol again without making them NEW
 //     first, which in dojot 0.5-alpha a wrong password did, too.
 //   - Profiles other than CFREE and EMPTY_CFREE don't exist.
@@ -77,6 +77,7 @@
 //
 // It knows no roles. Whoever can send it requests, with the token if there is
 // one ([Options].TokenFile), is CA administrator, as with the original; without
-// a token, Serve listens on loopback addresses and for localhost only. Nor does it judge SANs: an end
-// entity that knows its password may ask for the broker's host name.
+// a token, Serve listens on loopback addresses and for localhost only. Nor does
+// it judge SANs: an end entity that knows its password may ask for the broker's
+// host name.
 package localca
