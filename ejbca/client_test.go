@@ -23,6 +23,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -365,6 +366,48 @@ func TestRetryAfter(t *testing.T) {
 		if !errors.As(err, &e) || e.StatusCode != 503 || e.RetryAfter < 29*time.Second || calls.Load() != 1 {
 			t.Errorf("Retry-After %s: got %v after %d calls, want 503 at once", value, err, calls.Load())
 		}
+	}
+}
+
+// answerer is a network that always answers the same.
+type answerer func() (*http.Response, error)
+
+func (a answerer) RoundTrip(*http.Request) (*http.Response, error) { return a() }
+
+func TestDefaultBackoff(t *testing.T) {
+	for _, tc := range []struct {
+		name, retryAfter string
+		least, most      time.Duration
+	}{
+		// Half a second, doubled thrice, and up to half as much again.
+		{"no word of it", "", 7500 * time.Millisecond, 11250 * time.Millisecond},
+		{"no sense in it", "soon", 7500 * time.Millisecond, 11250 * time.Millisecond},
+		{"in the past", "Thu, 01 Jan 1970 00:00:00 GMT", 7500 * time.Millisecond, 11250 * time.Millisecond},
+		{"a while", "7", 28 * time.Second, 28 * time.Second},
+		{"too long", "61", 0, 0},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				calls := 0
+				c := &ejbca.Client{BaseURL: "http://ejbca:5583", HTTPClient: &http.Client{Transport: answerer(func() (*http.Response, error) {
+					calls++
+					return &http.Response{
+						StatusCode: http.StatusServiceUnavailable,
+						Header:     http.Header{"Retry-After": {tc.retryAfter}},
+						Body:       http.NoBody,
+					}, nil
+				})}}
+				start := time.Now()
+				_, err := c.CAs(t.Context())
+				took, want := time.Since(start), 5
+				if tc.most == 0 {
+					want = 1
+				}
+				if !errors.Is(err, ejbca.ErrUnavailable) || calls != want || took < tc.least || took > tc.most {
+					t.Errorf("got %v after %d calls and %v, want ErrUnavailable after %d and %v to %v", err, calls, took, want, tc.least, tc.most)
+				}
+			})
+		})
 	}
 }
 

@@ -26,7 +26,9 @@ var (
 	// ErrRevoked: the certificate is revoked already.
 	ErrRevoked = errors.New("already revoked")
 	// ErrUnavailable: the service can't be reached, broke off, or says that
-	// it or what is behind it is down. Later may be better.
+	// it or what is behind it is down. Later may be better. Not among these
+	// is the 500 of EJBCA-REST, which can mean as much, or a CRL that was
+	// never made, or an answer that it can't put into JSON.
 	ErrUnavailable = errors.New("service unavailable")
 )
 

@@ -14,8 +14,9 @@ import (
 
 // Sign has a certificate made for the key of csr and the end entity called
 // user, whose password it takes. The certificate returned carries that key;
-// its subject is the end entity's, whatever csr says. An end entity that has
-// its certificate already is [ErrGenerated], a wrong password [ErrDenied].
+// its subject is the end entity's, whatever csr says. That the CA signed it is
+// for [Issuer.Sign] to check, which knows the CA. An end entity that has its
+// certificate already is [ErrGenerated], a wrong password [ErrDenied].
 //
 // It isn't repeated by itself: the answer may have been lost after the end
 // entity was used up. Then PutUser, and Sign again.

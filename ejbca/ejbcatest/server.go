@@ -15,13 +15,11 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -41,7 +39,6 @@ type Server struct {
 	CAName string
 
 	ca   *localca.CA
-	dir  string
 	http *httptest.Server
 
 	mu        sync.Mutex
@@ -59,24 +56,20 @@ type Request struct {
 	Body   []byte
 }
 
-// NewServer starts a CA with a fresh key, RSA with 2048 bits, in a folder for
-// temporary files. It panics when it can't, like [httptest.NewServer]. Close
-// it when done.
+// NewServer starts a CA in memory with a fresh key, ECDSA on P-256, all of
+// which takes milliseconds. Devices' keys are RSA's even so, unless
+// [localca.Options] allow others. It panics when it can't, like
+// [httptest.NewServer]. Close it when done; if nobody does, no file is left.
 func NewServer() *Server { return NewServerWith(localca.Options{}) }
 
-// NewServerWith is NewServer for a CA with options: sub-CAs, delta lists, keys
-// on P-256. Its clock is the server's, whatever Now is. A token isn't for
-// [Server.Client], which has none.
+// NewServerWith is NewServer for a CA with options: sub-CAs, delta lists, an
+// RSA key as the original's. Its clock is the server's, whatever Now is. A
+// token isn't for [Server.Client], which has none.
 func NewServerWith(o localca.Options) *Server {
-	dir, err := os.MkdirTemp("", "ejbcatest-")
-	if err != nil {
-		panic("ejbcatest: " + err.Error())
-	}
-	s := &Server{CAName: cmp.Or(o.Name, localca.DefaultName), dir: dir}
-	o.KeySize, o.Now = cmp.Or(o.KeySize, 2048), s.now
-	s.ca, err = localca.Open(dir, o)
-	if err != nil {
-		os.RemoveAll(dir)
+	s := &Server{CAName: cmp.Or(o.Name, localca.DefaultName)}
+	o.KeySize, o.Now = cmp.Or(o.KeySize, 256), s.Now
+	var err error
+	if s.ca, err = localca.OpenTemporary(o); err != nil {
 		panic("ejbcatest: " + err.Error())
 	}
 	s.http = httptest.NewServer(s)
@@ -131,9 +124,7 @@ func (s *Server) Advance(d time.Duration) {
 }
 
 // Now is the CA's clock.
-func (s *Server) Now() time.Time { return s.now() }
-
-func (s *Server) now() time.Time {
+func (s *Server) Now() time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return time.Now().Add(s.ahead)
@@ -160,10 +151,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.ca.ServeHTTP(w, r)
 }
 
-// Close waits for requests under way, and removes the CA and all its files.
+// Close waits for requests under way, and forgets the CA.
 func (s *Server) Close() {
 	s.http.Close()
-	if err := errors.Join(s.ca.Close(), os.RemoveAll(s.dir)); err != nil {
+	if err := s.ca.Close(); err != nil {
 		panic(fmt.Sprintf("ejbcatest: closing: %v", err))
 	}
 }

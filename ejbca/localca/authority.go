@@ -2,8 +2,6 @@ package localca
 
 import (
 	"bytes"
-	"cmp"
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -27,32 +25,6 @@ import (
 // rootLifetime outlives the devices' certificates by years. See the package
 // comment.
 const rootLifetime = 10 * 365 * 24 * time.Hour
-
-// maxDepth is far beyond any real hierarchy.
-const maxDepth = 8
-
-// SubCA describes a CA that another one issued. Its subject is CN=<Name>.
-type SubCA struct {
-	// Name is unique among all CAs.
-	Name string `json:"name"`
-	// KeySize is as in [Options]. Zero means that of the root.
-	KeySize int `json:"keySize,omitempty"`
-	// Lifetime is how long the certificate is valid, never beyond that of the
-	// CA above. Zero means as long as that.
-	Lifetime time.Duration `json:"lifetime,omitempty"`
-	// SubCAs are the CAs below this one.
-	SubCAs []SubCA `json:"subCAs,omitempty"`
-}
-
-// DojotSubCAs returns the CAs that dojot has below IOTmidCA: PROTOCOL, and
-// MQTT and COAP below that. They end with the root; the original's ended after
-// one and two years.
-func DojotSubCAs() []SubCA {
-	return []SubCA{{Name: "PROTOCOL", SubCAs: []SubCA{
-		{Name: "MQTT", KeySize: 2048},
-		{Name: "COAP", KeySize: 2048},
-	}}}
-}
 
 // authority is one CA.
 type authority struct {
@@ -88,68 +60,6 @@ func checkCA(name string, keySize int) error {
 		return fmt.Errorf("key size %d (want %d to %d for RSA, or %d for ECDSA)", keySize, minKeyBits, maxKeyBits, p256Bits)
 	}
 	return nil
-}
-
-func checkSubCAs(subCAs []SubCA, seen map[string]bool) error {
-	for _, s := range subCAs {
-		if err := checkCA(s.Name, cmp.Or(s.KeySize, minKeyBits)); err != nil {
-			return err
-		}
-		if seen[s.Name] {
-			return fmt.Errorf("two CAs are called %q", s.Name)
-		}
-		if s.Lifetime != 0 && s.Lifetime < time.Hour {
-			return fmt.Errorf("CA %q: lifetime %v (want an hour or more)", s.Name, s.Lifetime)
-		}
-		seen[s.Name] = true
-		if err := checkSubCAs(s.SubCAs, seen); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// makeSubCAs makes those that don't exist.
-func (ca *CA) makeSubCAs(parent *authority, subCAs []SubCA, keySize int, passphrase string) error {
-	if len(subCAs) > 0 && parent.depth() == maxDepth {
-		return fmt.Errorf("CA %q: more than %d levels of CAs", subCAs[0].Name, maxDepth)
-	}
-	for _, s := range subCAs {
-		a := ca.byName(s.Name)
-		switch {
-		case a == nil:
-			var err error
-			if a, err = ca.makeSubCA(parent, s, cmp.Or(s.KeySize, keySize), passphrase); err != nil {
-				return fmt.Errorf("making CA %q: %w", s.Name, err)
-			}
-			ca.cas = append(ca.cas, a)
-			ca.log.Info("CA made", "name", a.name, "issuer", parent.name, "notAfter", a.cert.NotAfter)
-		case a.parent != parent:
-			return fmt.Errorf("CA %q exists, but not below %q", s.Name, parent.name)
-		}
-		if err := ca.makeSubCAs(a, s.SubCAs, keySize, passphrase); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (ca *CA) makeSubCA(parent *authority, s SubCA, keySize int, passphrase string) (*authority, error) {
-	lifetime := cmp.Or(s.Lifetime, rootLifetime)
-	a, err := newAuthority(s.Name, []attribute{{"CN", s.Name}}, parent, keySize, lifetime, ca.now())
-	if err != nil {
-		return nil, err
-	}
-	return a, ca.update(context.Background(), func(tx *bbolt.Tx) error {
-		if user := tx.Bucket(bucketSubjects).Get([]byte(a.dn)); user != nil {
-			return fmt.Errorf("user %q has its name for a subject", user)
-		}
-		return errors.Join(
-			storeAuthority(tx, a, passphrase),
-			// The CA above can revoke it like any other certificate.
-			parent.bucket(tx, bucketCerts).Put(a.cert.SerialNumber.Bytes(), a.cert.Raw),
-		)
-	})
 }
 
 // newAuthority makes a key and a certificate, signed by parent or, if that is

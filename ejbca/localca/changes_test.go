@@ -1,17 +1,24 @@
 package localca
 
 import (
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
+	"net/http/httptest"
+	"strings"
 	"testing"
 
 	"go.etcd.io/bbolt"
+
+	"github.com/dojot/mqtt-manager-go/crl"
 )
 
 // What is revoked while a base is being signed stays a change for the deltas
 // after it.
 func TestForgetChanges(t *testing.T) {
-	ca, err := Open(t.TempDir(), Options{KeySize: p256Bits})
+	ca, err := OpenTemporary(Options{KeySize: p256Bits})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,9 +51,72 @@ func TestForgetChanges(t *testing.T) {
 	}
 }
 
+// A CA that is revoked while it signs hands nothing out.
+func TestRevokedWhileSigning(t *testing.T) {
+	ca, err := OpenTemporary(Options{KeySize: p256Bits, ECDSA: true, SubCAs: []SubCA{{Name: "MQTT"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ca.Close()
+	root, sub := ca.root(), ca.byName("MQTT")
+	e := entity{Username: "a", SubjectDN: "CN=a", CAName: "MQTT", Status: statusNew}
+	key, err := newKey(p256Bits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.ParseCertificateRequest(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := sub.certify(e, csr, ca.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = ca.update(t.Context(), func(tx *bbolt.Tx) error {
+		if err := putJSON(tx.Bucket(bucketUsers), []byte("a"), e); err != nil {
+			return err
+		}
+		_, err := ca.revokeOne(tx, root, sub.cert.SerialNumber.Bytes(), crl.CACompromise)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = ca.update(t.Context(), func(tx *bbolt.Tx) error { return storeCertificate(tx, sub, e, csr, cert) })
+	if err == nil || !strings.Contains(err.Error(), "CA with name MQTT is revoked.") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// What is broken here is in the log, and none of the peer's business.
+func TestOwnFault(t *testing.T) {
+	var log strings.Builder
+	ca, err := OpenTemporary(Options{KeySize: p256Bits, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ca.Close()
+	err = ca.update(t.Context(), func(tx *bbolt.Tx) error { return tx.Bucket(bucketUsers).Put([]byte("a"), []byte("{")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	ca.ServeHTTP(w, httptest.NewRequest("GET", "/user/a", nil))
+	if got, want := w.Body.String(), `{"message":"Request failed","status":500}`+"\n"; w.Code != 500 || got != want {
+		t.Errorf("got %d %s, want 500 %s", w.Code, got, want)
+	}
+	if got := log.String(); !strings.Contains(got, "request failed") || !strings.Contains(got, "unexpected end of JSON input") {
+		t.Errorf("logged %s", got)
+	}
+}
+
 // One request's trouble in a shared transaction is not the others'.
 func TestSharedTransaction(t *testing.T) {
-	ca, err := Open(t.TempDir(), Options{KeySize: p256Bits})
+	ca, err := OpenTemporary(Options{KeySize: p256Bits})
 	if err != nil {
 		t.Fatal(err)
 	}

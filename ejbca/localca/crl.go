@@ -121,28 +121,31 @@ func (ca *CA) currentList(ctx context.Context, a *authority, kind listKind) ([]b
 // newestList returns the newest list of a kind, and what has to be made first
 // if it isn't current.
 func (ca *CA) newestList(a *authority, kind listKind) (der []byte, missing []listRequest, err error) {
-	now := ca.now()
-	err = ca.db.View(func(tx *bbolt.Tx) error {
-		s, err := a.listState(tx)
-		if err != nil {
-			return err
-		}
-		switch {
-		case kind == fullList && (s.full.Number == 0 || s.full.Changes != s.changes || s.full.due(now)):
-			missing = []listRequest{{kind: fullList}}
-		case kind == deltaList && s.base.due(now): // a new base, a new delta
-			missing = []listRequest{{fullList, true}, {kind: deltaList}}
-		case kind == deltaList && (s.delta.Base != s.base.Number || s.delta.Changes != s.changes || s.delta.due(now)):
-			missing = []listRequest{{kind: deltaList}}
-		}
+	var s listState
+	err = ca.db.View(func(tx *bbolt.Tx) (err error) {
 		key := keyFullDER
 		if kind == deltaList {
 			key = keyDeltaDER
 		}
 		der = bytes.Clone(a.bucket(tx, bucketLists).Get(key))
-		return nil
+		s, err = a.listState(tx)
+		return err
 	})
-	return der, missing, err
+	if err != nil {
+		return nil, nil, err
+	}
+	// The clock comes last: seen from before it was made, a list that somebody
+	// else just made would be one of the future.
+	now := ca.now()
+	switch {
+	case kind == fullList && (s.full.Number == 0 || s.full.Changes != s.changes || s.full.due(now)):
+		missing = []listRequest{{kind: fullList}}
+	case kind == deltaList && s.base.due(now): // a new base, a new delta
+		missing = []listRequest{{fullList, true}, {kind: deltaList}}
+	case kind == deltaList && (s.delta.Base != s.base.Number || s.delta.Changes != s.changes || s.delta.due(now)):
+		missing = []listRequest{{kind: deltaList}}
+	}
+	return der, missing, nil
 }
 
 // listState is what an authority issued last.

@@ -41,6 +41,8 @@ func (d Devices) Format(f fmt.State, _ rune) {
 // dojotevents.Decode returns them. "create" and "update" register the device,
 // "remove" revokes its certificates and deletes its end entity; other kinds are
 // passed over. It returns when the effect is on disk; repeating it is harmless.
+// Calls at the same time share a transaction, so many events are best applied
+// concurrently, those of one device in order.
 //
 // A device that is registered stays as it is. In the original, each update put
 // its end entity back to NEW, with the password that all know: who was revoked
@@ -119,9 +121,7 @@ func (d *Devices) register(ctx context.Context, tenant, id string) error {
 	if password == "" {
 		password = defaultPassword
 	}
-	if e.Password, err = hashPassword(password); err != nil {
-		return err
-	}
+	e.Password = d.CA.passwords.hash(password)
 	made := false
 	err = d.CA.update(ctx, func(tx *bbolt.Tx) error {
 		made = false

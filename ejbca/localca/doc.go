@@ -9,7 +9,8 @@
 //	err = ca.ListenAndServe(ctx, "") // 127.0.0.1:5583
 //
 // A [CA] is also an [http.Handler], for a server of one's own; that has to set
-// its own time limits for slow clients, as [CA.Serve] does.
+// its own time limits for slow clients and to keep strangers out, as [CA.Serve]
+// does. [OpenTemporary] is for tests.
 //
 // The root is IOTmidCA, with the name CN=IOTmidCA,O=EJBCA IOT,C=SE, which dojot
 // uses for everything; sub-CAs are made as [Options] describe them, and each
@@ -57,23 +58,26 @@
 //     whole installations.
 //   - The CA keys are made on first use; the original's root was part of a
 //     public image.
-//   - Passwords are stored as salted hashes whatever clearPwd says.
+//   - Passwords are stored as hashes, salted and keyed with the root's key,
+//     whatever clearPwd says.
 //   - User names with control characters, or with one of ;!%?$~<> and the
 //     back-tick, are refused; the original silently turned those into slashes,
 //     so that two names could mean one entity. So is the subject of a CA.
 //   - Where the original answered 500 with a page of HTML, the answer is 400
-//     (or 401, 404, 405, 413) in the shape of its other errors.
+//     (or 401, 404, 405, 413, 421) in the shape of its other errors.
 //   - [Options].Reset lets end entities enrol again without making them NEW
 //     first, which in dojot 0.5-alpha a wrong password did, too.
 //   - Profiles other than CFREE and EMPTY_CFREE don't exist.
 //
-// Keys and certificates are crypto/x509's; what it lacks, the passphrase around
-// a key, is 80 lines here. A CA toolkit would bring many times this package.
+// Keys and certificates are crypto/x509's. What that lacks, the passphrase
+// around a key, is 80 lines here; go.step.sm/crypto has it, too, but would bring
+// sixteen modules for that and for templates that nobody needs here.
 //
 // # What it does not do
 //
 // It knows no roles. Whoever can send it requests, with the token if there is
 // one ([Options].TokenFile), is CA administrator, as with the original; without
-// a token, Serve takes loopback addresses only. Nor does it judge SANs: an end
-// entity that knows its password may ask for the broker's host name.
+// a token, Serve listens on loopback addresses and for localhost only. Nor does
+// it judge SANs: an end entity that knows its password may ask for the broker's
+// host name.
 package localca

@@ -2,6 +2,7 @@ package localca_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -9,7 +10,8 @@ import (
 	"net/http/httptest"
 	"os"
 
-	"github.com/dojot/mqtt-manager-go/dojotevents"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 )
 
@@ -40,30 +42,54 @@ func Example() {
 	// {"CAs":[{"id":576968287,"name":"IOTmidCA"}]}
 }
 
+// A CA that follows dojot's devices through Kafka, as EJBCA-REST did.
 func ExampleDevices() {
-	dir, err := os.MkdirTemp("", "ca-")
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{Tenants: []string{"admin"}})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer os.RemoveAll(dir)
-	ca, err := localca.Open(dir, localca.Options{KeySize: 2048})
+	defer kafka.Close()
+	err = kafka.Publish(ctx,
+		dojoteventstest.CreateEvent("admin", "5c6512"),
+		dojoteventstest.CreateEvent("admin", "no:id"),
+		dojoteventstest.CreateEvent("admin", "e06357"),
+		dojoteventstest.RemoveEvent("admin", "e06357"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	ca, err := localca.OpenTemporary(localca.Options{KeySize: 256})
 	if err != nil {
 		log.Fatal(err)
 	}
 	defer ca.Close()
 
 	devices := &localca.Devices{CA: ca, TenantInName: true}
-	message := `{"event":"create","meta":{"service":"admin"},"data":{"id":"5c6512"}}` // from Kafka
-	event, err := dojotevents.Decode([]byte(message))
-	if err != nil {
-		log.Fatal(err)
+	consumer := &dojotkafka.Consumer{Brokers: kafka.Brokers()}
+	consumer.Run(ctx, func(ctx context.Context, batch []dojotkafka.Record) error {
+		var hopeless []error
+		for _, r := range batch {
+			err := devices.Apply(ctx, string(r.Event.Kind), r.Event.Tenant, r.Event.DeviceID)
+			if errors.Is(err, localca.ErrIdentity) {
+				fmt.Println("set aside:", err)
+				hopeless = append(hopeless, &dojotkafka.RecordError{Position: r.Position, Err: err})
+			} else if err != nil {
+				return err // all again, later
+			}
+			if r.Offset == 3 {
+				cancel() // enough for an example
+			}
+		}
+		return errors.Join(hopeless...)
+	})
+	for _, user := range []string{"admin:5c6512", "admin:e06357"} {
+		w := httptest.NewRecorder()
+		ca.ServeHTTP(w, httptest.NewRequest("GET", "/user/"+user, nil))
+		fmt.Println(user, w.Code)
 	}
-	if err := devices.Apply(context.Background(), string(event.Kind), event.Tenant, event.DeviceID); err != nil {
-		log.Fatal(err)
-	}
-
-	w := httptest.NewRecorder()
-	ca.ServeHTTP(w, httptest.NewRequest("GET", "/user/admin:5c6512", nil))
-	fmt.Println(w.Code)
-	// Output: 200
+	// Output:
+	// set aside: localca: device "no:id" of tenant "admin": no end entity for this device: a colon in the id, which separates it from the tenant
+	// admin:5c6512 200
+	// admin:e06357 404
 }

@@ -44,14 +44,12 @@ func Fill(t testing.TB, ca *CA, n, revoked int) {
 		Username: "admin:00000000", SubjectDN: "CN=admin:00000000", Status: statusGenerated, CAName: root.name,
 		CertProfile: profileCertificate, EntityProfile: profileEntity, TokenType: tokenUserGenerated,
 	}
-	if e.Password, err = hashPassword("secret"); err != nil {
-		t.Fatal(err)
-	}
+	e.Password = ca.passwords.hash("secret")
 	cert, err := root.certify(e, csr, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	serialAt := bytes.Index(cert.Raw, cert.SerialNumber.Bytes())
+	serialAt := bytes.Index(cert.der, cert.serial.Bytes())
 	ca.db.NoSync = true
 	defer func() { ca.db.NoSync = false }()
 	const batch = 20_000
@@ -59,9 +57,9 @@ func Fill(t testing.TB, ca *CA, n, revoked int) {
 		err := ca.db.Update(func(tx *bbolt.Tx) error {
 			for i := begin; i < min(begin+batch, n); i++ {
 				// In order, which fills the file quickly.
-				serial := slices.Clone(cert.SerialNumber.Bytes())
+				serial := cert.serial.Bytes()
 				binary.BigEndian.PutUint32(serial, 0x40000000+uint32(i))
-				raw := slices.Clone(cert.Raw)
+				raw := slices.Clone(cert.der)
 				copy(raw[serialAt:], serial)
 				e.Username = fmt.Sprintf("admin:%08x", i)
 				e.SubjectDN = "CN=" + e.Username

@@ -4,13 +4,14 @@ import (
 	"crypto/ecdsa"
 	"crypto/x509"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
@@ -182,9 +183,12 @@ func TestHierarchyGrows(t *testing.T) {
 }
 
 func TestDojotSubCAs(t *testing.T) {
-	got, err := json.Marshal(localca.DojotSubCAs())
-	if want := `[{"name":"PROTOCOL","subCAs":[{"name":"MQTT","keySize":2048},{"name":"COAP","keySize":2048}]}]`; err != nil || string(got) != want {
-		t.Errorf("got %s, %v, want %s", got, err, want)
+	_, want, err := localca.ParseHierarchy([]byte(`{"name":"IOTmidCA","subca":[{"name":"PROTOCOL","subca":[{"name":"MQTT","keysize":"2048"},{"name":"COAP","keysize":"2048"}]}]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, localca.DojotSubCAs()); diff != "" {
+		t.Error(diff)
 	}
 }
 
@@ -237,7 +241,73 @@ func TestReset(t *testing.T) {
 	}
 	status, text = again("secret")
 	s.certificate(status, text)
+	if status, text := s.sign("nobody", newRequest(t, keys()[1], nil)); status != 400 || text != `{"message":"User not found to renew..","status":400}` {
+		t.Errorf("unknown user: got %d %s", status, text)
+	}
 	if status, text := s.sign("b", newRequest(t, keys()[1], nil)); status != 400 || !strings.Contains(text, "User not found to renew..") {
 		t.Errorf("unknown user: got %d %s", status, text)
 	}
+}
+
+func TestParseHierarchy(t *testing.T) {
+	const original = `{
+    "name" : "IOTmidCA",
+     "subca" : [
+        {
+            "name": "PROTOCOL", "validity" : "730", "keysize" : "4096",
+            "subca" : [
+                {"name" : "MQTT", "validity" : "365", "keysize" : "2048", "subca" : []},
+                {"name" : "COAP", "validity" : 365, "keysize" : 2048}
+            ]
+        }
+    ]
+}
+`
+	const day = 24 * time.Hour
+	name, got, err := localca.ParseHierarchy([]byte(original))
+	if err != nil || name != "IOTmidCA" {
+		t.Fatalf("got %q, %v", name, err)
+	}
+	want := []localca.SubCA{{Name: "PROTOCOL", KeySize: 4096, Lifetime: 730 * day, SubCAs: []localca.SubCA{
+		{Name: "MQTT", KeySize: 2048, Lifetime: 365 * day},
+		{Name: "COAP", KeySize: 2048, Lifetime: 365 * day},
+	}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	for _, tc := range []struct{ name, in, want string }{
+		{"nothing", "", "EOF"},
+		{"cut off", original[:len(original)/2], "EOF"},
+		{"followed", original + "{}", "something follows"},
+		{"a list", "[]", "cannot unmarshal array"},
+		{"unknown member", `{"name":"a","subcas":[]}`, `unknown field "subcas"`},
+		{"root with key size", `{"name":"a","keysize":"2048"}`, `the root "a" has`},
+		{"no number", `{"name":"a","subca":[{"name":"b","validity":"year"}]}`, "invalid number literal"},
+		{"negative", `{"name":"a","subca":[{"name":"b","validity":"-1"}]}`, `CA "b": validity "-1" (want a number from 1 to 36525)`},
+		{"beyond time", `{"name":"a","subca":[{"name":"b","subca":[{"name":"c","validity":1e9}]}]}`, `CA "c": validity "1e9"`},
+		{"fraction", `{"name":"a","subca":[{"name":"b","keysize":2048.5}]}`, `CA "b": keysize "2048.5"`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if _, _, err := localca.ParseHierarchy([]byte(tc.in)); err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+// Whatever a description holds, it is refused or makes no nonsense.
+func FuzzParseHierarchy(f *testing.F) {
+	f.Add([]byte(`{"name":"a","subca":[{"name":"b","validity":"1","keysize":"256","subca":[]}]}`))
+	f.Add([]byte(`{"name":"a","subca":[{"name":"a"}]}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		name, subCAs, err := localca.ParseHierarchy(data)
+		if err != nil && (name != "" || subCAs != nil) {
+			t.Errorf("got %q and %v with %v", name, subCAs, err)
+		}
+		for _, s := range subCAs {
+			if s.Lifetime < 0 || s.KeySize < 0 {
+				t.Errorf("got %+v", s)
+			}
+		}
+	})
 }

@@ -89,6 +89,10 @@ func (ca *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f := ca.faultOf(r, err)
 		answer, status = f, f.Status
 	}
+	writeAnswer(w, status, answer)
+}
+
+func writeAnswer(w http.ResponseWriter, status int, answer any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(answer) // who doesn't listen any more needs no error
@@ -131,8 +135,9 @@ func (ca *CA) route(w http.ResponseWriter, r *http.Request) (any, error) {
 		method = http.MethodGet
 	}
 	var allowed []string
+	path := segments(r.URL)
 	for _, route := range routes {
-		args, matches := match(route.path, r.URL)
+		args, matches := match(route.path, path)
 		if !matches {
 			continue
 		}
@@ -155,26 +160,35 @@ func (ca *CA) route(w http.ResponseWriter, r *http.Request) (any, error) {
 	return nil, &fault{"no such path", http.StatusNotFound}
 }
 
-// match compares a route with the path as it came, so that an escaped slash
-// separates nothing. One trailing slash is optional.
-func match(route string, u *url.URL) (args []string, matches bool) {
-	want := strings.Split(route, "/")
-	path := strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
-	if strings.Count(path, "/")+1 != len(want) {
-		return nil, false
+// segments splits the path as it came, so that an escaped slash separates
+// nothing. One trailing slash is optional. Nil is a path that no route has.
+func segments(u *url.URL) []string {
+	path := strings.Split(strings.TrimSuffix(strings.TrimPrefix(u.EscapedPath(), "/"), "/"), "/")
+	for i, escaped := range path {
+		segment, err := url.PathUnescape(escaped)
+		if err != nil || segment == "" {
+			return nil
+		}
+		path[i] = segment
 	}
-	for i, segment := range strings.Split(path, "/") {
-		text, err := url.PathUnescape(segment)
+	return path
+}
+
+// match compares a route with a path and returns what stands for the stars.
+func match(route string, path []string) (args []string, matches bool) {
+	n := 0
+	for want := range strings.SplitSeq(route, "/") {
 		switch {
-		case err != nil || text == "":
+		case n == len(path):
 			return nil, false
-		case want[i] == "*":
-			args = append(args, text)
-		case want[i] != text:
+		case want == "*":
+			args = append(args, path[n])
+		case want != path[n]:
 			return nil, false
 		}
+		n++
 	}
-	return args, true
+	return args, n == len(path)
 }
 
 // readObject reads the body of a POST. JSON that is no object has no members.
@@ -186,12 +200,14 @@ func readObject(r *http.Request) (map[string]json.RawMessage, error) {
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		return nil, &fault{fmt.Sprintf("request is longer than %d bytes", maxBody), http.StatusRequestEntityTooLarge}
 	}
-	if err != nil || !utf8.Valid(data) || !json.Valid(data) {
-		return nil, badRequest("malformed JSON")
-	}
 	var members map[string]json.RawMessage
-	json.Unmarshal(data, &members) // fails for what isn't an object
-	return members, nil
+	if err == nil && utf8.Valid(data) {
+		err = json.Unmarshal(data, &members)
+		if notObject := (*json.UnmarshalTypeError)(nil); err == nil || errors.As(err, &notObject) {
+			return members, nil
+		}
+	}
+	return nil, badRequest("malformed JSON")
 }
 
 // named returns the CA that a path names.

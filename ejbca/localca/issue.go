@@ -15,6 +15,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"net/http"
 	"slices"
 	"strings"
@@ -89,25 +90,8 @@ var errEntityChanged = errors.New("the end entity changed")
 // made outside of the transactions, so that requests don't wait for each
 // other's.
 func (ca *CA) issue(ctx context.Context, user, password, request string) (der []byte, err error) {
-	var e entity
-	err = ca.db.View(func(tx *bbolt.Tx) error {
-		var found bool
-		e, found, err = getEntity(tx, user)
-		if err == nil && !found {
-			if err = errWrongUser; ca.reset {
-				err = badRequest("User not found to renew..") // sic
-			}
-		}
-		return err
-	})
+	e, a, err := ca.enrolling(user)
 	if err != nil {
-		return nil, err
-	}
-	a := ca.byName(e.CAName)
-	if a == nil {
-		return nil, fmt.Errorf("user %q is of CA %q, which isn't there", user, e.CAName)
-	}
-	if err := ca.db.View(a.checkInForce); err != nil {
 		return nil, err
 	}
 	if e.TokenType != tokenUserGenerated {
@@ -125,7 +109,7 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 		}
 		return nil, soapFault("Got request with status %s (%d), NEW, FAILED or INPROCESS required: %s.", statusNames[e.Status], e.Status, user)
 	}
-	if !e.Password.matches(password) {
+	if !ca.passwords.matches(e.Password, password) {
 		return nil, soapFault("Got request for user with invalid password: %s.", user)
 	}
 	err = ca.db.View(func(tx *bbolt.Tx) error { return checkUnique(tx, e, csr) })
@@ -139,8 +123,31 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	if err := ca.update(ctx, func(tx *bbolt.Tx) error { return storeCertificate(tx, a, e, csr, cert) }); err != nil {
 		return nil, err
 	}
-	ca.log.Info("certificate issued", "ca", a.name, "user", user, "subject", e.SubjectDN, "serial", cert.SerialNumber.Text(16), "notAfter", cert.NotAfter)
-	return cert.Raw, nil
+	ca.log.Info("certificate issued", "ca", a.name, "user", user, "subject", e.SubjectDN, "serial", cert.serial.Text(16), "notAfter", cert.notAfter)
+	return cert.der, nil
+}
+
+// enrolling returns the end entity that wants a certificate, and the CA that
+// is to make it.
+func (ca *CA) enrolling(user string) (e entity, a *authority, err error) {
+	err = ca.db.View(func(tx *bbolt.Tx) error {
+		var found bool
+		var err error
+		e, found, err = getEntity(tx, user)
+		switch {
+		case err != nil:
+			return err
+		case !found && ca.reset:
+			return badRequest("User not found to renew..") // sic
+		case !found:
+			return errWrongUser
+		}
+		if a = ca.byName(e.CAName); a == nil {
+			return fmt.Errorf("user %q is of CA %q, which isn't there", user, e.CAName)
+		}
+		return a.checkInForce(tx)
+	})
+	return e, a, err
 }
 
 // checkInForce refuses to sign for a CA when it, or one above it, is revoked.
@@ -246,29 +253,36 @@ func checkUnique(tx *bbolt.Tx, e entity, csr *x509.CertificateRequest) error {
 // certify makes a certificate, as many at a time as there are processors: if
 // all were made at once, they would end together, and leave the processors
 // idle while they are written to disk.
-func (ca *CA) certify(ctx context.Context, a *authority, e entity, csr *x509.CertificateRequest) (*x509.Certificate, error) {
+func (ca *CA) certify(ctx context.Context, a *authority, e entity, csr *x509.CertificateRequest) (issued, error) {
 	select {
 	case ca.signing <- struct{}{}:
 		defer func() { <-ca.signing }()
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return issued{}, ctx.Err()
 	}
 	return a.certify(e, csr, ca.now())
 }
 
+// issued is a certificate and what the CA needs to know of it.
+type issued struct {
+	serial   *big.Int
+	notAfter time.Time
+	der      []byte
+}
+
 // certify makes the certificate that profile CFREE allows.
-func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Time) (*x509.Certificate, error) {
+func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Time) (issued, error) {
 	dn, err := parseDN(e.SubjectDN)
 	if err != nil {
-		return nil, err
+		return issued{}, err
 	}
 	subject, err := encodeDN(dn)
 	if err != nil {
-		return nil, err
+		return issued{}, err
 	}
 	serial, err := newSerial()
 	if err != nil {
-		return nil, err
+		return issued{}, err
 	}
 	now = now.UTC().Truncate(time.Second)
 	notBefore := now.Add(-backdate)
@@ -277,7 +291,7 @@ func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Tim
 		notAfter = a.cert.NotAfter
 	}
 	if !notAfter.After(now) {
-		return nil, soapFault("CA with name %s has expired.", a.name)
+		return issued{}, soapFault("CA with name %s has expired.", a.name)
 	}
 	usage := extUsageRSA
 	if _, ok := csr.PublicKey.(*ecdsa.PublicKey); ok {
@@ -294,16 +308,14 @@ func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Tim
 		IPAddresses:        csr.IPAddresses,
 		ExtraExtensions:    []pkix.Extension{usage, extNoCA},
 	}
+	// This also checks the signature that it made.
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, csr.PublicKey, a.key)
-	if err != nil {
-		return nil, err
-	}
-	return x509.ParseCertificate(der)
+	return issued{serial, notAfter, der}, err
 }
 
-// storeCertificate makes the certificate count, if the end entity is still as
-// it was checked.
-func storeCertificate(tx *bbolt.Tx, a *authority, e entity, csr *x509.CertificateRequest, cert *x509.Certificate) error {
+// storeCertificate makes the certificate count, if the end entity and the CA
+// are still as they were checked.
+func storeCertificate(tx *bbolt.Tx, a *authority, e entity, csr *x509.CertificateRequest, cert issued) error {
 	was, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -312,17 +324,20 @@ func storeCertificate(tx *bbolt.Tx, a *authority, e entity, csr *x509.Certificat
 	if !bytes.Equal(users.Get(user), was) {
 		return errEntityChanged
 	}
+	if err := a.checkInForce(tx); err != nil {
+		return err
+	}
 	if err := checkUnique(tx, e, csr); err != nil {
 		return err
 	}
-	serial := cert.SerialNumber.Bytes()
+	serial := cert.serial.Bytes()
 	certs := a.bucket(tx, bucketCerts)
 	if certs.Get(serial) != nil {
 		return errors.New("serial number drawn twice") // 2⁻¹²⁷, or a broken random source
 	}
 	e.Status = statusGenerated
 	return errors.Join(
-		certs.Put(serial, cert.Raw),
+		certs.Put(serial, cert.der),
 		tx.Bucket(bucketOwned).Put(ownedKey(e.Username, serial), []byte(a.name)),
 		tx.Bucket(bucketKeys).Put(keyHash(csr), user),
 		tx.Bucket(bucketSubjects).Put([]byte(e.SubjectDN), user),
@@ -400,6 +415,7 @@ type shownCertificate struct {
 func base64Lines(der []byte) string {
 	text := base64.StdEncoding.EncodeToString(der)
 	var b strings.Builder
+	b.Grow(len(text) + len(text)/64)
 	for len(text) > 64 {
 		b.WriteString(text[:64])
 		b.WriteByte('\n')

@@ -7,9 +7,9 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -37,9 +37,9 @@ type Options struct {
 	// is ECDSA on P-256. Zero means RSA with 4096. An existing CA keeps its
 	// key.
 	KeySize int
-	// SubCAs are the CAs below the root; [DojotSubCAs] are dojot's. Those that
-	// don't exist yet are made. One that exists stays as it is, also when it
-	// isn't described any more.
+	// SubCAs are the CAs below the root: [DojotSubCAs], or what [ParseHierarchy]
+	// reads from a description. Those that don't exist yet are made. One that
+	// exists stays as it is, also when it isn't described any more.
 	SubCAs []SubCA
 	// PassphraseFile is a file with the passphrase that the keys are encrypted
 	// with; a line break at its end doesn't count. Empty means keys that who
@@ -73,7 +73,8 @@ type Options struct {
 type CA struct {
 	db            *bbolt.DB
 	writes        *groupcommit.Group[write]
-	cas           []*authority  // the root first
+	cas           []*authority // the root first
+	passwords     passwordHasher
 	signing       chan struct{} // holds one for each certificate that is being signed
 	token         *[sha256.Size]byte
 	ecdsa         bool
@@ -89,6 +90,17 @@ type CA struct {
 // already is [ErrInUse]; keys that the passphrase doesn't open are
 // [ErrPassphrase].
 func Open(dir string, o Options) (*CA, error) {
+	return open(o, func(o Options, passphrase string) (*bbolt.DB, error) { return openDB(dir, o, passphrase) })
+}
+
+// OpenTemporary makes a CA for tests and demonstrations: nothing is left of it
+// once it is closed or the process has ended, however that came about, and
+// nothing waits for a disk. All else is as with [Open].
+func OpenTemporary(o Options) (*CA, error) {
+	return open(o, temporaryDB)
+}
+
+func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, error) {
 	wanted := o.Name
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
@@ -108,11 +120,11 @@ func Open(dir string, o Options) (*CA, error) {
 		sum := sha256.Sum256([]byte(token))
 		ca.token = &sum
 	}
-	if ca.db, err = openDB(dir, o, passphrase); err != nil {
+	if ca.db, err = openDB(o, passphrase); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
 	if err := ca.start(wanted, o, passphrase); err != nil {
-		return nil, errors.Join(fmt.Errorf("localca: %s: %w", filepath.Join(dir, dbName), err), ca.db.Close())
+		return nil, errors.Join(fmt.Errorf("localca: %s: %w", ca.db.Path(), err), ca.db.Close())
 	}
 	return ca, nil
 }
@@ -121,10 +133,14 @@ func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
 	if ca.cas, err = load(ca.db, passphrase); err != nil {
 		return err
 	}
-	if root := ca.root(); wanted != "" && wanted != root.name {
+	root := ca.root()
+	if wanted != "" && wanted != root.name {
 		return fmt.Errorf("the CA is called %q, not %q", root.name, wanted)
 	}
-	if err := ca.makeSubCAs(ca.root(), o.SubCAs, o.KeySize, passphrase); err != nil {
+	if ca.passwords, err = newPasswordHasher(root.key); err != nil {
+		return err
+	}
+	if err := ca.makeSubCAs(root, o.SubCAs, o.KeySize, passphrase); err != nil {
 		return err
 	}
 	slices.SortFunc(ca.cas, func(a, b *authority) int {
@@ -210,6 +226,18 @@ func (ca *CA) Chain(name string) []*x509.Certificate {
 		chain = append(chain, a.cert)
 	}
 	return chain
+}
+
+// Backup writes a copy of ca.db, as it is now, while requests go on being
+// served; a slow w can hold up those that change something. To restore it, put
+// it in place of the file of a CA that isn't open. What was issued and revoked
+// since is lost then, and the numbers of CRLs go on from the copy's: who refuses
+// older lists keeps the one that is there until the numbers have caught up.
+func (ca *CA) Backup(w io.Writer) error {
+	return ca.db.View(func(tx *bbolt.Tx) error {
+		_, err := tx.WriteTo(w)
+		return err
+	})
 }
 
 // Close waits for transactions that are under way and closes the file.

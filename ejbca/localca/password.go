@@ -1,34 +1,49 @@
 package localca
 
 import (
-	"crypto/pbkdf2"
+	"crypto"
+	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/subtle"
+	"crypto/x509"
 )
 
-// hashRounds keeps passwords out of sight, and checking one far cheaper than
-// the signature that it allows; against guessing, more rounds would help
-// little. Enrolment passwords are used once, are random in the good case and
-// known to all in dojot's, and are stored beside the CA's own key.
-const hashRounds = 100
+// passwordHasher hashes the passwords of end entities. What keeps them from
+// being guessed is not that a hash is slow, which would cost more than the
+// signature that it allows, but its key, which is made from the root's: who
+// has that needs no passwords.
+type passwordHasher struct{ key []byte }
 
 // passHash is a password as it is stored.
 type passHash struct {
-	Salt   []byte `json:"salt"`
-	Rounds int    `json:"rounds"`
-	Hash   []byte `json:"hash"`
+	Salt []byte `json:"salt"`
+	Hash []byte `json:"hash"`
 }
 
-func hashPassword(password string) (passHash, error) {
-	p := passHash{Salt: make([]byte, 16), Rounds: hashRounds}
-	rand.Read(p.Salt)
-	var err error
-	p.Hash, err = pbkdf2.Key(sha256.New, password, p.Salt, p.Rounds, sha256.Size)
-	return p, err
+func newPasswordHasher(root crypto.Signer) (passwordHasher, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(root)
+	if err != nil {
+		return passwordHasher{}, err
+	}
+	key, err := hkdf.Key(sha256.New, der, nil, "localca: passwords of end entities", sha256.Size)
+	return passwordHasher{key}, err
 }
 
-func (p passHash) matches(password string) bool {
-	h, err := pbkdf2.Key(sha256.New, password, p.Salt, p.Rounds, sha256.Size)
-	return err == nil && len(p.Hash) == sha256.Size && subtle.ConstantTimeCompare(h, p.Hash) == 1
+func (h passwordHasher) hash(password string) passHash {
+	salt := make([]byte, 16)
+	rand.Read(salt)
+	return passHash{salt, h.sum(salt, password)}
+}
+
+func (h passwordHasher) matches(p passHash, password string) bool {
+	return hmac.Equal(p.Hash, h.sum(p.Salt, password))
+}
+
+// sum needs no separator: salts have one length.
+func (h passwordHasher) sum(salt []byte, password string) []byte {
+	mac := hmac.New(sha256.New, h.key)
+	mac.Write(salt)
+	mac.Write([]byte(password))
+	return mac.Sum(nil)
 }

@@ -74,9 +74,16 @@ func FuzzRequest(f *testing.F) {
 		default:
 			t.Errorf("accepted a key %T", key)
 		}
-		cert, err := root.certify(e, csr, time.Now())
+		made, err := root.certify(e, csr, time.Now())
 		if err != nil {
 			t.Fatal(err)
+		}
+		cert, err := x509.ParseCertificate(made.der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if cert.SerialNumber.Cmp(made.serial) != 0 || !cert.NotAfter.Equal(made.notAfter) {
+			t.Errorf("certificate %x until %v is noted as %x until %v", cert.SerialNumber, cert.NotAfter, made.serial, made.notAfter)
 		}
 		if cert.IsCA || cert.KeyUsage&(x509.KeyUsageCertSign|x509.KeyUsageCRLSign) != 0 || cert.Subject.String() != "CN=a" {
 			t.Errorf("got CA %v, usage %b, subject %v", cert.IsCA, cert.KeyUsage, cert.Subject)

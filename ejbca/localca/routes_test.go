@@ -62,6 +62,8 @@ func TestRoutes(t *testing.T) {
 		{"user's status as text", "POST", "/user", `{"username":"a","status":"10"}`, 200, okay},
 		{"user's status is none", "POST", "/user", `{"username":"a","status":41}`, 400, soap("Illegal status: 41.")},
 		{"clearPwd as text", "POST", "/user", `{"username":"a","clearPwd":"yes"}`, 200, okay},
+		{"clearPwd as list", "POST", "/user", `{"username":"a","clearPwd":[true]}`, 400, soap("Illegal value of element clearPwd")},
+		{"key recovery as text", "POST", "/user", `{"username":"a","keyRecoverable":"True"}`, 400, soap("Key Recoverable cannot be used.")},
 		{"unknown members are dropped", "POST", "/user", `{"username":"a","email":"a@b","extendedInformation":[]}`, 200, okay},
 		{"user of unknown CA", "POST", "/user", `{"username":"a","caName":"x"}`, 400, soap("CA with name x does not exist.")},
 		{"unknown profile", "POST", "/user", `{"username":"a","certificateProfileName":"x"}`, 400, soap("Error Certificate profile x does not exist.")},

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -42,13 +44,15 @@ func (ca *CA) ListenAndServe(ctx context.Context, address string) error {
 // returns ctx's error. Peers that take long to send or to listen are cut off.
 //
 // Without a token ([Options].TokenFile), whoever can connect is CA
-// administrator; so l has to be on loopback then.
+// administrator; so l has to be on loopback then, and requests have to be for
+// localhost or a loopback address, so that no page in a browser of this machine
+// gets there by a name of its own that leads here.
 func (ca *CA) Serve(ctx context.Context, l net.Listener) error {
 	if tcp, ok := l.Addr().(*net.TCPAddr); ca.token == nil && (!ok || !tcp.IP.IsLoopback()) {
 		return errors.Join(fmt.Errorf("localca: address %v isn't on loopback (want that, or a token)", l.Addr()), l.Close())
 	}
 	server := &http.Server{
-		Handler:           ca,
+		Handler:           ca.forThisHost(),
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       requestTimeout,
 		WriteTimeout:      answerTimeout,
@@ -82,4 +86,28 @@ func (ca *CA) Serve(ctx context.Context, l net.Listener) error {
 	stop()
 	<-scheduled
 	return err
+}
+
+// forThisHost is the handler behind Serve.
+func (ca *CA) forThisHost() http.Handler {
+	if ca.token != nil {
+		return ca
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !isLoopback(r.Host) {
+			writeAnswer(w, http.StatusMisdirectedRequest, &fault{"This CA serves localhost only, not " + r.Host, http.StatusMisdirectedRequest})
+			return
+		}
+		ca.ServeHTTP(w, r)
+	})
+}
+
+// isLoopback reads the header Host, which HTTP/1.0 may leave out.
+func isLoopback(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	ip, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return name == "" || strings.EqualFold(name, "localhost") || err == nil && ip.IsLoopback()
 }

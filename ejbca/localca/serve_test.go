@@ -3,6 +3,7 @@ package localca_test
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -128,17 +129,20 @@ func TestServe(t *testing.T) {
 	if err := ca.ListenAndServe(t.Context(), "nowhere"); err == nil {
 		t.Error("it listens nowhere")
 	}
-	for name, serve := range map[string]func(context.Context, net.Listener) error{
-		"loopback": ca.Serve,
-		"token, elsewhere": func(ctx context.Context, l net.Listener) error {
-			return open(localca.Options{TokenFile: secretFile(t, "x")}).Serve(ctx, elsewhere{l})
-		},
+	withToken := open(localca.Options{TokenFile: secretFile(t, "x")})
+	for _, tc := range []struct {
+		name        string
+		serve       func(context.Context, net.Listener) error
+		misdirected int // what requests for another host get
+	}{
+		{"loopback", ca.Serve, http.StatusMisdirectedRequest},
+		{"token, elsewhere", func(ctx context.Context, l net.Listener) error { return withToken.Serve(ctx, elsewhere{l}) }, http.StatusOK},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(tc.name, func(t *testing.T) {
 			ctx, stop := context.WithCancel(t.Context())
 			ended := make(chan error, 1)
 			l := listen()
-			go func() { ended <- serve(ctx, l) }()
+			go func() { ended <- tc.serve(ctx, l) }()
 			req, err := http.NewRequest("GET", fmt.Sprintf("http://%v/ca", l.Addr()), nil)
 			if err != nil {
 				t.Fatal(err)
@@ -151,6 +155,21 @@ func TestServe(t *testing.T) {
 			resp.Body.Close()
 			if resp.StatusCode != 200 {
 				t.Errorf("got %s", resp.Status)
+			}
+			for host, want := range map[string]int{
+				"localhost": 200, "LOCALHOST:5583": 200, "127.0.0.2:80": 200, "[::1]:5583": 200, "[::1]": 200,
+				"evil.example:5583": tc.misdirected, "localhost.evil.example": tc.misdirected, "127.0.0.1.evil.example": tc.misdirected, "192.0.2.1": tc.misdirected,
+			} {
+				req.Host = host
+				resp, err := http.DefaultClient.Do(req)
+				if err != nil {
+					t.Fatal(err)
+				}
+				body, _ := io.ReadAll(resp.Body)
+				resp.Body.Close()
+				if resp.StatusCode != want || !json.Valid(body) {
+					t.Errorf("for host %s: got %s %s, want %d", host, resp.Status, body, want)
+				}
 			}
 			http.DefaultClient.CloseIdleConnections()
 			stop()

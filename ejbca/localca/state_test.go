@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -63,6 +64,30 @@ func TestRestart(t *testing.T) {
 	}
 	status, text := s.sign("b", newRequest(t, keys()[1], nil))
 	s.certificate(status, text)
+}
+
+func TestBackup(t *testing.T) {
+	s := serve(t, newDir(t), localca.Options{})
+	revoked := s.enrol("a", keys()[0])
+	s.must("DELETE", certPath(revoked), "", nil)
+	dir := t.TempDir()
+	file, err := os.Create(filepath.Join(dir, "ca.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.ca.Backup(file), file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	s.must("DELETE", "/user/a?delete=true", "", nil)
+
+	restored := serve(t, dir, localca.Options{})
+	if !restored.ca.Certificate().Equal(s.ca.Certificate()) {
+		t.Error("it is another CA")
+	}
+	restored.must("GET", "/user/a", "", nil)
+	if got, want := serials(restored.crl(time.Now())), fmt.Sprintf("%x:0", revoked.SerialNumber); got != want {
+		t.Errorf("CRL has %q, want %q", got, want)
+	}
 }
 
 func TestOneAtATime(t *testing.T) {
@@ -226,6 +251,30 @@ func TestCRL(t *testing.T) {
 	}
 }
 
+// Who asks while somebody else has a list made doesn't take it for one of the
+// future, and has no other made.
+func TestListMadeMeanwhile(t *testing.T) {
+	clock := newClock()
+	var meanwhile func()
+	s := serve(t, newDir(t), localca.Options{Now: func() time.Time {
+		now := clock.Now()
+		if f := meanwhile; f != nil {
+			meanwhile = nil
+			f()
+		}
+		return now
+	}})
+	before := s.crl(clock.Now()).Number.Int64()
+	meanwhile = func() {
+		clock.Advance(time.Second)
+		s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	}
+	s.must("GET", "/ca/IOTmidCA/crl", "", nil)
+	if got := s.crl(clock.Now()).Number.Int64(); got != before+1 {
+		t.Errorf("%d lists were made, want 1", got-before)
+	}
+}
+
 func TestRevokedUser(t *testing.T) {
 	s := serve(t, newDir(t), localca.Options{})
 	first, second := s.enrol("a", keys()[0]), s.enrol("a", keys()[1])
@@ -312,5 +361,33 @@ func TestConcurrency(t *testing.T) {
 	wg.Wait()
 	if got := len(s.crl(time.Now()).RevokedCertificateEntries); got != users {
 		t.Errorf("the CRL has %d entries, want %d", got, users)
+	}
+}
+
+// A temporary CA is a whole one, and leaves nothing even while it is open.
+func TestOpenTemporary(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	var roots []*x509.Certificate
+	for range 2 {
+		ca, err := localca.OpenTemporary(localca.Options{KeySize: 256, SubCAs: []localca.SubCA{{Name: "MQTT"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ca.Close()
+		server := httptest.NewServer(ca)
+		defer server.Close()
+		s := &service{t, ca, server.URL}
+		cert := s.enrol("a", keys()[0])
+		s.must("DELETE", certPath(cert), "", nil)
+		if got, want := serials(s.crl(time.Now())), fmt.Sprintf("%x:0", cert.SerialNumber); got != want {
+			t.Errorf("CRL has %q, want %q", got, want)
+		}
+		roots = append(roots, ca.Certificate())
+	}
+	if roots[0].Equal(roots[1]) {
+		t.Error("both have the same root")
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -21,7 +21,7 @@ import (
 
 const (
 	dbName   = "ca.db"
-	dbFormat = "2"
+	dbFormat = "3"
 	// lockWait lets a predecessor finish closing; longer than that, the file
 	// has another owner.
 	lockWait = 2 * time.Second
@@ -169,11 +169,7 @@ func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 // createDB makes the file under another name and links it into place, so that
 // ca.db is never there by halves and never replaces another. When two
 // processes create it, the second finds the first one's.
-func createDB(path string, o Options, passphrase string) (err error) {
-	root, err := newAuthority(o.Name, rootDN(o.Name), nil, o.KeySize, rootLifetime, o.Now())
-	if err != nil {
-		return err
-	}
+func createDB(path string, o Options, passphrase string) error {
 	tmp, err := os.CreateTemp(filepath.Dir(path), dbName+".new-*") // 0600
 	if err != nil {
 		return err
@@ -184,7 +180,47 @@ func createDB(path string, o Options, passphrase string) (err error) {
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
+	if err := errors.Join(initDB(db, o, passphrase), db.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		if _, statErr := os.Stat(path); statErr != nil {
+			return err
+		}
+	}
+	return durable.SyncDir(filepath.Dir(path))
+}
+
+// temporaryDB makes one in a file that has lost its name before anything is
+// in it.
+func temporaryDB(o Options, passphrase string) (*bbolt.DB, error) {
+	file, err := os.CreateTemp("", dbName+".*") // 0600
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	db, err := bbolt.Open(file.Name(), 0o600, &bbolt.Options{
+		FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
+		OpenFile: func(string, int, fs.FileMode) (*os.File, error) { return file, nil },
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := initDB(db, o, passphrase); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+// initDB stores a new CA.
+func initDB(db *bbolt.DB, o Options, passphrase string) error {
+	root, err := newAuthority(o.Name, rootDN(o.Name), nil, o.KeySize, rootLifetime, o.Now())
+	if err != nil {
+		return err
+	}
+	return db.Update(func(tx *bbolt.Tx) error {
 		for _, name := range [][]byte{bucketMeta, bucketCAs, bucketUsers, bucketOwned, bucketKeys, bucketSubjects} {
 			if _, err := tx.CreateBucket(name); err != nil {
 				return err
@@ -195,15 +231,6 @@ func createDB(path string, o Options, passphrase string) (err error) {
 		}
 		return tx.Bucket(bucketMeta).Put([]byte("format"), []byte(dbFormat))
 	})
-	if err := errors.Join(err, db.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
-		if _, statErr := os.Stat(path); statErr != nil {
-			return err
-		}
-	}
-	return durable.SyncDir(filepath.Dir(path))
 }
 
 func getEntity(tx *bbolt.Tx, user string) (e entity, found bool, err error) {

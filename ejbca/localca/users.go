@@ -75,9 +75,7 @@ func (ca *CA) putUser(r *http.Request, _ []string) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if e.Password, err = hashPassword(password); err != nil {
-		return nil, err
-	}
+	e.Password = ca.passwords.hash(password)
 	err = ca.update(r.Context(), func(tx *bbolt.Tx) error {
 		old, _, err := getEntity(tx, e.Username)
 		if err != nil {
