@@ -154,7 +154,7 @@ func (c *compaction) findStanzas() {
 
 // template returns the rules of a user as patterns.
 func (c *compaction) template(name string) (rules []Rule, ok bool) {
-	if checkUser(name) != nil || strings.ContainsAny(name, "/+#%") || name[0] == '$' {
+	if checkName(name) != nil || strings.ContainsAny(name, "/+#%") || name[0] == '$' {
 		return nil, false
 	}
 	for r := range c.file.Rules(name) {

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -25,12 +26,13 @@ type File struct {
 
 	// Positions in the text parsed go on in what edits have added to it.
 	text   string
-	added  strings.Builder
+	added  tail
 	blocks []block           // in file order; the first holds what precedes all user lines
 	users  index             // each user's first block
 	next   map[uint32]uint32 // a block of a user to the next one of the same
 	empty  int               // blocks without text, left by removed users
 	size   int               // of the text of all blocks, in bytes
+	draft  []byte            // what an edit composes the text of a block in
 }
 
 // block is a run of whole lines: a user line and what follows up to the next
@@ -154,7 +156,7 @@ func (f *File) slice(b block) string {
 	if int(b.end) <= len(f.text) {
 		return f.text[b.start:b.end]
 	}
-	return f.added.String()[int(b.start)-len(f.text) : int(b.end)-len(f.text)]
+	return stringOf(f.added.text[int(b.start)-len(f.text) : int(b.end)-len(f.text)])
 }
 
 // name returns whose block i is, or "" if nobody's.
@@ -180,20 +182,23 @@ func (f *File) lines(i uint32) iter.Seq2[string, line] {
 	}
 }
 
-// blocksOf yields the indexes of the blocks of user in file order.
-func (f *File) blocksOf(user string) iter.Seq[uint32] {
+// firstBlock returns the first block of user. That of clients without a user
+// name, whose name is empty as no user's is, precedes all user lines.
+func (f *File) firstBlock(user string) (i uint32, ok bool) {
+	if user == "" {
+		return 0, len(f.blocks) > 0
+	}
+	at, ok := f.find(user)
+	if !ok {
+		return 0, false
+	}
+	return f.users.slots[at].block, true
+}
+
+// blocksFrom yields i and the blocks of the same user behind it.
+func (f *File) blocksFrom(i uint32) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		if len(f.blocks) == 0 {
-			return
-		}
-		i, ok := uint32(0), user == "" // no user line has an empty name
-		if !ok {
-			var at int
-			if at, ok = f.find(user); ok {
-				i = f.users.slots[at].block
-			}
-		}
-		for ok && yield(i) {
+		for ok := true; ok && yield(i); {
 			i, ok = f.next[i]
 		}
 	}
@@ -233,7 +238,17 @@ func (f *File) firstBlocks() iter.Seq2[uint32, string] {
 // clients without a user name when user is empty.
 func (f *File) Rules(user string) iter.Seq[Rule] {
 	return func(yield func(Rule) bool) {
-		for i := range f.blocksOf(user) {
+		if i, ok := f.firstBlock(user); ok {
+			f.rulesFrom(i)(yield)
+		}
+	}
+}
+
+// rulesFrom yields the topic lines of block i and of those of the same user
+// behind it.
+func (f *File) rulesFrom(i uint32) iter.Seq[Rule] {
+	return func(yield func(Rule) bool) {
+		for i := range f.blocksFrom(i) {
 			for _, l := range f.lines(i) {
 				if l.kind == kindTopic && !yield(l.rule()) {
 					return
@@ -257,19 +272,32 @@ func (f *File) Patterns() iter.Seq[Rule] {
 	}
 }
 
-// clone returns a File with the same text. Edits of one don't reach the other.
+// clone returns a File with the same text. Edits of one don't reach the other,
+// and may be made at the same time.
 func (f *File) clone() *File {
-	c := &File{
-		dialect: f.dialect, crlf: f.crlf, text: f.text,
-		blocks: slices.Clone(f.blocks), users: f.users, next: maps.Clone(f.next),
-		empty: f.empty, size: f.size,
-	}
+	c := *f
+	c.blocks = slices.Clone(f.blocks)
 	c.users.slots = slices.Clone(f.users.slots)
-	c.added.WriteString(f.added.String())
-	if c.added.Len() > len(c.text)/8 {
-		c.rebuild() // lest each clone copies as much again
+	c.next = maps.Clone(f.next)
+	c.draft = nil
+	return &c
+}
+
+// tail is what was appended to a text, and stays as it is. Clones share its
+// memory, and the first to append goes on in it: the others move elsewhere.
+type tail struct {
+	text []byte
+	used *atomic.Int64 // how much of the memory behind text is taken
+}
+
+func (t *tail) append(s []byte) {
+	n := len(t.text)
+	if n+len(s) > cap(t.text) || !t.used.CompareAndSwap(int64(n), int64(n+len(s))) {
+		t.text = append(make([]byte, 0, 2*(n+len(s))), t.text...)
+		t.used = new(atomic.Int64)
+		t.used.Store(int64(n + len(s)))
 	}
-	return c
+	t.text = append(t.text, s...)
 }
 
 // as returns the file as brokers of version v read it, which may be f itself.

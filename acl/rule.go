@@ -122,7 +122,7 @@ func hasPartLevel(pattern string) bool {
 // userPrefix is what the line begins with that begins a block of a user.
 const userPrefix = "user "
 
-func checkUser(user string) error {
+func checkName(user string) error {
 	if err := checkText(ErrUser, "user name", user); err != nil {
 		return err
 	}

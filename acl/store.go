@@ -19,6 +19,10 @@ import (
 // StoreOptions say how a Store treats its file. The zero StoreOptions are
 // good for a file that exists and a broker that need not be told.
 type StoreOptions struct {
+	// Version is the broker's. A file that it would not load is refused, be it
+	// read or asked for, and so is one by which it would allow everything.
+	Version Version
+
 	// Seed is the content of a file that doesn't exist yet. It may be empty:
 	// with a file that has no rules, Mosquitto 2.0 and 2.1 deny everything.
 	Seed []byte
@@ -94,7 +98,7 @@ type Store struct {
 	path  string
 	opts  StoreOptions
 	lock  *os.File
-	group *groupcommit.Group[[]Change]
+	group *groupcommit.Group[request]
 
 	mu   sync.RWMutex
 	file *File // never edited, but replaced by another
@@ -141,7 +145,7 @@ func (s *Store) open() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	seed, err := Parse("seed of "+s.path, s.opts.Seed)
+	seed, err := s.opts.Version.Parse("seed of "+s.path, s.opts.Seed)
 	if err != nil {
 		return err
 	}
@@ -162,7 +166,16 @@ func (s *Store) open() error {
 // too, that is not so: see there. After a write that failed, the Store holds
 // what is in the file, or what it held before if that can't be read.
 func (s *Store) Apply(ctx context.Context, changes ...Change) error {
-	err := s.group.Do(ctx, changes)
+	r := request{changes: changes}
+	for i := range changes {
+		if err := changes[i].check(s.opts.Version.dialect()); err != nil {
+			if r.refused == nil {
+				r.refused = make(map[int]error)
+			}
+			r.refused[i] = err
+		}
+	}
+	err := s.group.Do(ctx, r)
 	if err != nil && err == ctx.Err() { // the group's own; all of ours are typed
 		return s.fail("wait", err)
 	}
@@ -205,8 +218,15 @@ func (s *Store) fail(op string, err error) error {
 	return &StoreError{Path: s.path, Op: op, Err: err}
 }
 
+// request is what a call of Apply asks for, and what was refused of it before
+// the file was looked at.
+type request struct {
+	changes []Change
+	refused map[int]error
+}
+
 // commit is the run of all who wait: one write, one Written.
-func (s *Store) commit(ctx context.Context, calls [][]Change) []error {
+func (s *Store) commit(ctx context.Context, calls []request) []error {
 	errs, tell, err := s.update(calls)
 	if err == nil && tell {
 		err = s.tell(ctx)
@@ -219,31 +239,26 @@ func (s *Store) commit(ctx context.Context, calls [][]Change) []error {
 	return errs
 }
 
-// update changes the file in memory and on disk. It returns what was refused
-// of each call, whether the broker must be told, and what failed for all.
-func (s *Store) update(calls [][]Change) (refused []error, tell bool, err error) {
-	refused = make([]error, len(calls))
+// update changes the file in memory and on disk, for calls and for those that
+// arrive before the write begins. It returns what was refused of each,
+// whether the broker must be told, and what failed for all.
+func (s *Store) update(calls []request) (refused []error, tell bool, err error) {
 	s.run.Lock()
 	defer s.run.Unlock()
 	if s.closed {
-		return refused, false, s.fail("write", fs.ErrClosed)
+		return make([]error, len(calls)), false, s.fail("write", fs.ErrClosed)
 	}
 	if err := s.refresh(); err != nil {
-		return refused, false, err
+		return make([]error, len(calls)), false, err
 	}
 	next := s.current().clone()
 	changed := !s.synced
-	for i, changes := range calls {
-		var errs []error
-		for j := range changes {
-			c := &changes[j]
+	for ; len(calls) > 0; calls = s.group.Join() {
+		for _, c := range calls {
 			did, err := c.apply(next)
 			changed = changed || did
-			if err != nil {
-				errs = append(errs, &ChangeError{Index: j, User: c.User, Err: err})
-			}
+			refused = append(refused, err)
 		}
-		refused[i] = errors.Join(errs...)
 	}
 	if changed {
 		if err := s.write(next); err != nil {
@@ -255,11 +270,41 @@ func (s *Store) update(calls [][]Change) (refused []error, tell bool, err error)
 	return refused, !s.told, nil
 }
 
+// apply makes the changes, and returns those that were refused.
+func (r request) apply(f *File) (changed bool, err error) {
+	var refused []error
+	for i := range r.changes {
+		c := &r.changes[i]
+		err := r.refused[i]
+		if err == nil {
+			var did bool
+			did, err = c.apply(f)
+			changed = changed || did
+		}
+		if err != nil {
+			refused = append(refused, &ChangeError{Index: i, User: c.User, Err: err})
+		}
+	}
+	return changed, errors.Join(refused...)
+}
+
+// check refuses what no file of that dialect could say. Whether there is a
+// user to be removed is for the file to tell: a name from an older hand that
+// SetUser wouldn't write can be.
+func (c *Change) check(d dialect) error {
+	if len(c.Rules) == 0 {
+		return nil
+	}
+	return d.checkUser(c.User, c.Rules)
+}
+
+// apply makes a change that was checked.
 func (c *Change) apply(f *File) (changed bool, err error) {
-	if err := checkUser(c.User); err != nil {
-		// A name from an older hand that SetUser wouldn't write can be removed.
-		if _, ok := f.find(c.User); !ok || len(c.Rules) > 0 {
-			return false, err
+	if len(c.Rules) == 0 {
+		if _, ok := f.find(c.User); !ok {
+			if err := checkName(c.User); err != nil {
+				return false, err
+			}
 		}
 	}
 	if c.Guard != nil {
@@ -267,10 +312,7 @@ func (c *Change) apply(f *File) (changed bool, err error) {
 			return false, err
 		}
 	}
-	if len(c.Rules) == 0 {
-		return f.RemoveUser(c.User), nil
-	}
-	return f.SetUser(c.User, c.Rules...)
+	return f.setUser(c.User, c.Rules)
 }
 
 func (s *Store) tell(ctx context.Context) error {
@@ -326,7 +368,7 @@ func (s *Store) read() error {
 	if _, err := data.ReadFrom(f); err != nil {
 		return err
 	}
-	file, err := Parse(s.path, data.Bytes())
+	file, err := s.opts.Version.Parse(s.path, data.Bytes())
 	if err != nil {
 		return err
 	}
