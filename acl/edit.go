@@ -42,15 +42,16 @@ func (f *File) setUser(user string, rules []Rule) (changed bool, err error) {
 		return true, nil
 	}
 	first := f.users.slots[at].block
-	if f.has(first, rules) {
+	if _, more := f.next[first]; more && f.has(first, rules) {
 		return false, nil
 	}
-	f.replaceRules(first, kindTopic, rules)
+	changed = f.replaceRules(first, kindTopic, rules)
 	for _, i := range f.unlink(first) {
 		f.strip(i)
+		changed = true
 	}
 	f.tidy()
-	return true, nil
+	return changed, nil
 }
 
 // RemoveUser removes every block of user, a name that is compared as a whole,
@@ -82,12 +83,9 @@ func (f *File) SetAnonymous(rules ...Rule) (changed bool, err error) {
 		return false, err
 	}
 	f.begin()
-	if f.has(0, rules) {
-		return false, nil
-	}
-	f.replaceRules(0, kindTopic, rules)
+	changed = f.replaceRules(0, kindTopic, rules)
 	f.tidy()
-	return true, nil
+	return changed, nil
 }
 
 // SetPatterns makes these the pattern lines of the file, wherever it had
@@ -234,42 +232,39 @@ func (f *File) appendUser(user string, rules []Rule) {
 	f.tidy()
 }
 
-// replaceRules gives block i these lines of kind k instead of those it has.
-// The first ones, as far as they say the same, stay as they are.
-func (f *File) replaceRules(i uint32, k kind, rules []Rule) {
-	same, total := 0, 0
-	for _, l := range f.lines(i) {
-		if l.kind != k {
-			continue
-		}
-		if same == total && same < len(rules) && l.rule() == rules[same] {
-			same++
-		}
-		total++
-	}
+// replaceRules gives block i these lines of kind k instead of those it has,
+// and reports whether they say something else. The first ones, as far as they
+// say the same, stay as they are.
+func (f *File) replaceRules(i uint32, k kind, rules []Rule) (changed bool) {
 	b := f.draft[:0]
-	rest := rules[same:]
-	put := func() {
-		if len(rest) > 0 {
-			b = f.appendLines(f.appendEnd(b), k, rest)
-			rest = nil
-		}
-	}
-	seen := 0
+	at := -1 // where new lines go
 	for s, l := range f.lines(i) {
-		if l.kind == k {
-			if seen++; seen > same {
-				put()
-				continue
+		switch {
+		case l.kind != k:
+			b = append(b, s...)
+			if l.kind == kindUser && k == kindTopic {
+				at = len(b)
 			}
-		}
-		b = append(b, s...)
-		if l.kind == k && seen == total || l.kind == kindUser && k == kindTopic && total == 0 {
-			put()
+		case !changed && len(rules) > 0 && l.rule() == rules[0]:
+			b = append(b, s...)
+			at, rules = len(b), rules[1:]
+		case !changed:
+			at, changed = len(b), true
 		}
 	}
-	put()
-	f.set(i, b)
+	if !changed && len(rules) == 0 {
+		return false
+	}
+	rest := ""
+	if at >= 0 && at < len(b) {
+		rest = string(b[at:])
+		b = b[:at]
+	}
+	if len(rules) > 0 {
+		b = f.appendLines(f.appendEnd(b), k, rules)
+	}
+	f.set(i, append(b, rest...))
+	return true
 }
 
 // unlink takes the blocks after the first one away from a user.
