@@ -272,6 +272,18 @@ func (f *File) Patterns() iter.Seq[Rule] {
 	}
 }
 
+// hasRules tells whether there is a topic or pattern line.
+func (f *File) hasRules() bool {
+	for i := range f.blocks {
+		for _, l := range f.lines(uint32(i)) {
+			if l.kind == kindTopic || l.kind == kindPattern {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // clone returns a File with the same text. Edits of one don't reach the other,
 // and may be made at the same time.
 func (f *File) clone() *File {

@@ -19,8 +19,9 @@ import (
 // StoreOptions say how a Store treats its file. The zero StoreOptions are
 // good for a file that exists and a broker that need not be told.
 type StoreOptions struct {
-	// Version is the broker's. A file that it would not load is refused, be it
-	// read or asked for, and so is one by which it would allow everything.
+	// Version is the broker's. The file is read as that broker reads it, and no
+	// change is made by which it would refuse the file, or by which it would
+	// allow everything (ErrNoRules). To 2.0 and 2.1 the same files are good.
 	Version Version
 
 	// Seed is the content of a file that doesn't exist yet. It may be empty:
@@ -53,7 +54,8 @@ type Change struct {
 
 	// Guard, if not nil, sees the user's rules as they are when the change's
 	// turn comes, changes before it included. Its error refuses this change.
-	// It must not call Apply or Close.
+	// It must not call Apply or Close, and is asked again if somebody edits the
+	// file before it is written.
 	Guard func(current []Rule) error
 }
 
@@ -85,15 +87,21 @@ func (e *StoreError) Unwrap() error { return e.Err }
 // ErrLocked is a file that another Store, of whatever process, has open.
 var ErrLocked = errors.New("acl: file is managed by another process")
 
+// ErrNoRules is a file without rules for a broker before 1.5.6, which would
+// allow everything to everybody (CVE-2018-12550).
+var ErrNoRules = errors.New("acl: a file without rules allows everything before Mosquitto 1.5.6")
+
 // Store is an access control file on disk that this process manages. Its
 // methods may be called concurrently.
 //
-// Others may edit the file meanwhile: what they change before Apply reads the
-// file's date and size is kept, unless it doesn't parse, which makes Apply
-// fail until it does. A file that they remove is written again.
+// Others may edit the file meanwhile. What they change is kept unless they do
+// so in the instant in which a new file takes its place, or leave the file with
+// the date and size that it had. A file that doesn't parse makes Apply fail
+// until it does, and one that is gone is written again.
 //
-// Where the last rule is removed, the file is written without any: Mosquitto
-// 2.0 and 2.1 then deny everything. (Before 1.5.6 brokers allowed everything.)
+// Where the last rule is removed, the file is written without any, by which
+// brokers deny everything; before 1.5.6 they allowed everything, so that a Store
+// for such a version doesn't write it.
 type Store struct {
 	path  string
 	opts  StoreOptions
@@ -113,6 +121,8 @@ type Store struct {
 	synced bool
 	// told is whether Written has succeeded since the content last changed.
 	told bool
+	// freeing are files that have been replaced.
+	freeing sync.WaitGroup
 }
 
 // OpenStore opens the file at path and creates it if it doesn't exist. It
@@ -157,7 +167,7 @@ func (s *Store) open() error {
 }
 
 // Apply makes the changes, in order. It returns when they are durable and
-// Written has succeeded; calls that arrive during a write share the next one.
+// Written has succeeded; calls at the same time share a write.
 // When nothing changes, and the broker knows the file as it is, nothing is
 // written and nobody told.
 //
@@ -211,6 +221,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.freeing.Wait()
 	return s.lock.Close()
 }
 
@@ -248,26 +259,49 @@ func (s *Store) update(calls []request) (refused []error, tell bool, err error) 
 	if s.closed {
 		return make([]error, len(calls)), false, s.fail("write", fs.ErrClosed)
 	}
+	const attempts = 3
+	for range attempts {
+		calls, refused, err = s.attempt(calls)
+		if !errors.Is(err, errEdited) {
+			break
+		}
+	}
+	return refused, !s.told, err
+}
+
+// errEdited is a write that would have replaced what somebody else has written
+// meanwhile.
+var errEdited = errors.New("others keep changing the file")
+
+// attempt changes the file as it is now. It returns calls with those that have
+// joined them.
+func (s *Store) attempt(calls []request) (joined []request, refused []error, err error) {
 	if err := s.refresh(); err != nil {
-		return make([]error, len(calls)), false, err
+		return calls, make([]error, len(calls)), err
 	}
 	next := s.current().clone()
 	changed := !s.synced
-	for ; len(calls) > 0; calls = s.group.Join() {
-		for _, c := range calls {
-			did, err := c.apply(next)
-			changed = changed || did
-			refused = append(refused, err)
+	for i := 0; i < len(calls); i++ {
+		did, err := calls[i].apply(next)
+		changed = changed || did
+		refused = append(refused, err)
+		if i == len(calls)-1 {
+			calls = append(calls, s.group.Join()...)
 		}
 	}
-	if changed {
-		if err := s.write(next); err != nil {
-			// Which of the two is there depends on where it failed.
-			s.seen = nil
-			return refused, false, s.fail("write", errors.Join(err, s.read()))
-		}
+	if !changed {
+		return calls, refused, nil
 	}
-	return refused, !s.told, nil
+	switch err := s.write(next); {
+	case err == nil:
+		return calls, refused, nil
+	case errors.Is(err, errEdited):
+		return calls, refused, s.fail("write", err)
+	default:
+		// Which of the two is there depends on where it failed.
+		s.seen = nil
+		return calls, refused, s.fail("write", errors.Join(err, s.read()))
+	}
 }
 
 // apply makes the changes, and returns those that were refused.
@@ -332,7 +366,7 @@ func (s *Store) tell(ctx context.Context) error {
 func (s *Store) refresh() error {
 	info, err := os.Lstat(s.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && s.seen != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		// A broker that reloads without its file is open to everybody. This is
 		// a write of its own so that the changes to come, should theirs fail,
 		// find a file to be undone to.
@@ -340,8 +374,7 @@ func (s *Store) refresh() error {
 			return s.fail("write", err)
 		}
 		return nil
-	case err == nil && s.seen != nil && os.SameFile(info, s.seen) &&
-		info.ModTime().Equal(s.seen.ModTime()) && info.Size() == s.seen.Size():
+	case err == nil && s.hasSeen(info):
 		s.attr = attrOf(info) // neither date nor size tells of these
 		return nil
 	}
@@ -377,13 +410,29 @@ func (s *Store) read() error {
 	return nil
 }
 
+// hasSeen tells whether the File is what is in the file of that description.
+func (s *Store) hasSeen(info fs.FileInfo) bool {
+	return s.seen != nil && os.SameFile(info, s.seen) && info.ModTime().Equal(s.seen.ModTime()) && info.Size() == s.seen.Size()
+}
+
 // write makes file the one on disk.
 func (s *Store) write(file *File) error {
+	if !s.opts.Version.emptyDenies() && !file.hasRules() {
+		return ErrNoRules
+	}
 	s.synced = false
+	// The last to close a file that was replaced waits for the disk space to be
+	// freed, which for a large one takes as long as to write it.
+	if old, err := openRegular(s.path); err == nil {
+		defer s.freeing.Go(func() { old.Close() })
+	}
 	var info fs.FileInfo
 	err := durable.Write(s.path, s.attr, func(w io.Writer) error {
 		if _, err := file.WriteTo(w); err != nil {
 			return err
+		}
+		if now, err := os.Lstat(s.path); err == nil && s.seen != nil && !s.hasSeen(now) {
+			return errEdited
 		}
 		// Asked of the file itself and not of its name, which may be another's
 		// file a moment later.
