@@ -115,20 +115,13 @@ func (f *File) indexBlocks() {
 	f.blocks = slices.Clip(f.blocks)
 	f.users.resize(len(f.blocks) * 4 / 3)
 	last := make(map[uint32]uint32) // of users that have several blocks
-	for i := range f.blocks {
-		b := &f.blocks[i]
-		hash := b.end
-		b.end = uint32(len(f.text))
-		if i+1 < len(f.blocks) {
-			b.end = f.blocks[i+1].start
-		}
-		if i == 0 {
-			continue
-		}
-		at := f.users.find(hash, func(j uint32) bool { return f.name(j) == f.name(uint32(i)) })
+	for _, s := range byHash(f.blocks) {
+		at := f.users.find(s.hash, func(i uint32) bool {
+			return f.nameIn(f.text[f.blocks[i].start:]) == f.nameIn(f.text[f.blocks[s.block].start:])
+		})
 		first := f.users.slots[at].block
 		if first == 0 {
-			f.users.insert(at, hash, uint32(i))
+			f.users.insert(at, s.hash, s.block)
 			continue
 		}
 		prev, ok := last[first]
@@ -138,8 +131,35 @@ func (f *File) indexBlocks() {
 		if f.next == nil {
 			f.next = make(map[uint32]uint32)
 		}
-		f.next[prev], last[first] = uint32(i), uint32(i)
+		f.next[prev], last[first] = s.block, s.block
 	}
+	end := uint32(len(f.text))
+	for i := len(f.blocks) - 1; i >= 0; i-- {
+		f.blocks[i].end = end
+		end = f.blocks[i].start
+	}
+}
+
+// byHash returns the slots of blocks whose ends are hashes yet, roughly in the
+// order of these and else in that of the file. The index keeps that order, so
+// that it is filled from front to back and not all over.
+func byHash(blocks []block) []slot {
+	const shift = 24
+	var at [1 << (32 - shift)]int
+	for _, b := range blocks[1:] {
+		at[b.end>>shift]++
+	}
+	sum := 0
+	for i, n := range at {
+		at[i] = sum
+		sum += n
+	}
+	slots := make([]slot, sum)
+	for i, b := range blocks[1:] {
+		slots[at[b.end>>shift]] = slot{b.end, uint32(i + 1)}
+		at[b.end>>shift]++
+	}
+	return slots
 }
 
 // find returns the slot of user.
@@ -160,8 +180,11 @@ func (f *File) slice(b block) string {
 }
 
 // name returns whose block i is, or "" if nobody's.
-func (f *File) name(i uint32) string {
-	s, _ := f.dialect.cutLine(f.slice(f.blocks[i]))
+func (f *File) name(i uint32) string { return f.nameIn(f.slice(f.blocks[i])) }
+
+// nameIn returns the name in the user line with which text begins, or "".
+func (f *File) nameIn(text string) string {
+	s, _ := f.dialect.cutLine(text)
 	if l, _ := f.dialect.parse(s); l.kind == kindUser {
 		return l.text
 	}
