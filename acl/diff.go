@@ -181,17 +181,24 @@ func gains(from, to grants, patterns bool) []Rule {
 			if slices.Contains(to.own, d) {
 				continue
 			}
-			for _, r := range slices.Concat(to.own, to.patterns) {
+			all := slices.Concat(to.own, to.patterns)
+			for i, r := range all {
 				if !r.Access.includes(want) || r.Access == Deny {
 					continue
 				}
-				if topic, ok := meet(d.Topic, r.Topic); ok && to.held(want, topic) {
+				// What denies r precedes it.
+				if topic, ok := meet(d.Topic, r.Topic); ok && !denied(all[:i], topic) {
 					add(want, topic)
 				}
 			}
 		}
 	}
 	return found
+}
+
+// denied tells whether rules deny all of topic.
+func denied(rules []Rule, topic string) bool {
+	return slices.ContainsFunc(rules, func(r Rule) bool { return r.Access == Deny && covers(r.Topic, topic) })
 }
 
 // all yields the rules, those that deny first.
