@@ -111,16 +111,14 @@ func TestStoreWithUnreadableFile(t *testing.T) {
 }
 
 // A failed write leaves what is served alone even if the file can't be read
-// again either.
+// again either, and it is written when that is possible again.
 func TestStoreServesTheOldState(t *testing.T) {
 	const content = "user a\ntopic write x\n"
 	s, path := openStore(t, content, acl.StoreOptions{})
-	inTheWay := set("b", "write x")
-	inTheWay.Guard = func([]acl.Rule) error {
-		return errors.Join(os.Remove(path), os.MkdirAll(path+"/full", 0o700))
-	}
+	gone := set("b", "write x")
+	gone.Guard = func([]acl.Rule) error { return os.RemoveAll(filepath.Dir(path)) }
 	var se *acl.StoreError
-	if err := s.Apply(t.Context(), inTheWay); !errors.As(err, &se) || se.Op != "write" {
+	if err := s.Apply(t.Context(), gone); !errors.As(err, &se) || se.Op != "write" || !errors.Is(err, fs.ErrNotExist) {
 		t.Fatalf("got %v, want a StoreError of a write", err)
 	}
 	s.View(func(f *acl.File) {
@@ -128,6 +126,13 @@ func TestStoreServesTheOldState(t *testing.T) {
 			t.Errorf("serves %q, want %q", got, content)
 		}
 	})
+	if err := os.Mkdir(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Apply(t.Context(), set("c", "write x")); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, s, path, content+"user c\ntopic write x\n")
 }
 
 // During a write, readers see what was there before, and wait for nobody.

@@ -3,6 +3,7 @@ package acl_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/binary"
 	"fmt"
 	"io"
@@ -222,9 +223,8 @@ func BenchmarkCompile(b *testing.B) {
 }
 
 // BenchmarkApply compares 100 000 changes from 64 goroutines to a file of a
-// million users with writing the resulting file once, and fsync. The first
-// caller's changes are written alone and those of all others together, so
-// that twice the time is the least there can be.
+// million users with writing the resulting file over another one, once and
+// with fsync. Nearly all of the difference is the edits, a microsecond each.
 func BenchmarkApply(b *testing.B) {
 	const callers, changes = 64, 100_000
 	path := filepath.Join(b.TempDir(), "access.acl")
@@ -232,7 +232,8 @@ func BenchmarkApply(b *testing.B) {
 		b.Fatal(err)
 	}
 	b.Run("store", func(b *testing.B) {
-		s := reopen(b, path, acl.StoreOptions{})
+		writes := 0
+		s := reopen(b, path, acl.StoreOptions{Written: func(context.Context) error { writes++; return nil }})
 		defer s.Close()
 		round := 0
 		for b.Loop() {
@@ -256,6 +257,7 @@ func BenchmarkApply(b *testing.B) {
 			}
 			wg.Wait()
 		}
+		b.ReportMetric(float64(writes)/float64(round), "writes/op")
 	})
 	b.Run("baseline=write and fsync", func(b *testing.B) {
 		data, err := os.ReadFile(path)

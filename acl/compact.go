@@ -154,7 +154,7 @@ func (c *compaction) findStanzas() {
 
 // template returns the rules of a user as patterns.
 func (c *compaction) template(name string) (rules []Rule, ok bool) {
-	if checkUser(name) != nil || strings.ContainsAny(name, "/+#%") || name[0] == '$' {
+	if checkName(name) != nil || strings.ContainsAny(name, "/+#%") || name[0] == '$' {
 		return nil, false
 	}
 	for r := range c.file.Rules(name) {
@@ -166,7 +166,7 @@ func (c *compaction) template(name string) (rules []Rule, ok bool) {
 			}
 		}
 		t := Rule{r.Access, strings.Join(levels, "/")}
-		if !named || r.Access == Deny || substitutes(r.Topic) || t.check(kindPattern, c.file.dialect) != nil || c.deniedByPattern(t.Topic) {
+		if !named || r.Access == Deny || substitutes(r.Topic) || t.check(kindPattern, c.file.dialect) != nil || c.deniedByPattern(r.Topic) {
 			return nil, false
 		}
 		rules = append(rules, t)
@@ -174,24 +174,12 @@ func (c *compaction) template(name string) (rules []Rule, ok bool) {
 	return rules, len(rules) > 0
 }
 
-// deniedByPattern tells whether a pattern of the file denies a part of topic,
+// deniedByPattern tells whether a pattern of the file may deny a part of topic,
 // which would bind patterns and didn't bind the users' own rules.
 func (c *compaction) deniedByPattern(topic string) bool {
-	for _, p := range c.policy.patterns {
-		if p.Access != Deny {
-			break
-		}
-		levels := strings.Split(p.Topic, "/")
-		for i, level := range levels {
-			if substitutes(level) {
-				levels[i] = "+"
-			}
-		}
-		if overlap(strings.Join(levels, "/"), topic) || hasPartLevel(p.Topic) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(c.policy.patterns, func(p pattern) bool {
+		return p.Access == Deny && overlap(p.withPlaces(p.place()), topic)
+	})
 }
 
 // replace puts patterns in the place of the stanzas.

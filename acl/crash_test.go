@@ -135,7 +135,8 @@ func TestStoreSurvivesKill(t *testing.T) {
 	loadInBroker(t, survivors)
 }
 
-// runUntilKilled returns what the child said before it was killed.
+// runUntilKilled returns what the child said before it was killed, some time
+// after its first change was acknowledged.
 func runUntilKilled(t *testing.T, path string) func(yield func(string) bool) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestStoreSurvivesKill$")
 	cmd.Env = append(os.Environ(), killedFile+"="+path)
@@ -146,10 +147,12 @@ func runUntilKilled(t *testing.T, path string) func(yield func(string) bool) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(20*time.Millisecond+rand.N(120*time.Millisecond), func() { cmd.Process.Kill() })
 	return func(yield func(string) bool) {
-		defer kill.Stop()
+		var kill *time.Timer
 		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if kill == nil && strings.HasPrefix(lines.Text(), "done ") {
+				kill = time.AfterFunc(rand.N(120*time.Millisecond), func() { cmd.Process.Kill() })
+			}
 			if !yield(lines.Text()) {
 				break
 			}

@@ -19,9 +19,13 @@ type Difference struct {
 // Diff tells who gained and who lost what from one Policy to the other, which
 // may be of two files or of two versions of the broker: everybody first, then
 // clients without a user name, then users by their names. A rule that another
-// one covers, a pattern included, is no gain, and its end no loss. What a
-// pattern says is everybody's, unless versions differ about what it says of a
-// user that has rules.
+// one covers, a pattern included, is no gain, and its end no loss.
+//
+// What patterns say is everybody's. Where one version puts a name into a
+// pattern and the other doesn't, everybody loses the one pattern and gains the
+// other, by the same words. Users with rules of their own to whom a pattern
+// means something else for their name, one with a slash from 2.1 on, come one
+// by one; whoever else may have such a name can't be known.
 func Diff(old, new *Policy) []Difference {
 	var list []Difference
 	upgrade := old.version.wholeLevels() != new.version.wholeLevels()
@@ -31,9 +35,14 @@ func Diff(old, new *Policy) []Difference {
 			list = append(list, d)
 		}
 	}
-	add(Difference{Everybody: true}, grants{own: old.patternRules()}, grants{own: new.patternRules()})
+	place := anyPlace
+	if old.version.wholeLevels() || new.version.wholeLevels() {
+		place = levelPlace
+	}
+	oldPatterns, newPatterns := old.patternRules(place), new.patternRules(place)
+	add(Difference{Everybody: true}, grants{own: oldPatterns}, grants{own: newPatterns})
 	add(Difference{}, old.grants(""), new.grants(""))
-	samePatterns := !upgrade && slices.Equal(old.patternRules(), new.patternRules())
+	samePatterns := !upgrade && slices.Equal(oldPatterns, newPatterns)
 	names := make(map[string]bool)
 	for name, rules := range old.users.all() {
 		if !samePatterns || !rules.equal(new.rulesOf(name)) {
@@ -70,31 +79,63 @@ func (p *Policy) grants(user string) grants {
 	return g
 }
 
-func (p *Policy) patternRules() []Rule {
+// patternRules returns the patterns with a place for each name that the broker
+// puts in, unlike what looks like it and stands for itself.
+func (p *Policy) patternRules(place string) []Rule {
 	var rules []Rule
 	for _, t := range p.patterns {
-		rules = append(rules, t.Rule)
+		rules = append(rules, Rule{t.Access, t.withPlaces(place)})
 	}
 	return rules
 }
 
-// of returns the topic that a pattern becomes for a user.
+func (p *pattern) withPlaces(place string) string {
+	var b strings.Builder
+	for _, part := range p.parts {
+		if part.name != 0 {
+			b.WriteString(place)
+			b.WriteByte(part.name)
+			continue
+		}
+		b.WriteString(part.text)
+	}
+	return b.String()
+}
+
+// place returns what stands for a name in the filters of a pattern.
+func (p *pattern) place() string {
+	if p.exact {
+		return levelPlace
+	}
+	return anyPlace
+}
+
+// of returns the topic that a pattern becomes for a user, with a place for the
+// client identifier.
 func (p *pattern) of(user string) (topic string, ok bool) {
 	if p.named && user == "" {
 		return "", false
 	}
 	var b strings.Builder
-	for _, part := range p.parts {
-		if part.name != 'u' {
+	for i, part := range p.parts {
+		switch part.name {
+		case 0:
 			b.WriteString(part.text)
-			continue
+		case 'c':
+			b.WriteString(p.place() + "c")
+		default:
+			if p.exact && (strings.Contains(user, "/") || i == 0 && user[0] == '$') {
+				return "", false
+			}
+			b.WriteString(user)
 		}
-		if p.exact && strings.Contains(user, "/") {
-			return "", false
-		}
-		b.WriteString(user)
 	}
 	return b.String(), true
+}
+
+// inWords says names as a file does.
+func inWords(topic string) string {
+	return strings.NewReplacer(levelPlace, "%", anyPlace, "%").Replace(topic)
 }
 
 // held tells whether there is access want to all of topic.
@@ -109,7 +150,7 @@ func (g grants) held(want Access, topic string) bool {
 	return false
 }
 
-// gains returns what to has and from has not, of to's own rules, of what
+// gains returns what to has and from has not: of to's own rules, of what only
 // from's own denials took, and, if asked, of to's patterns.
 func gains(from, to grants, patterns bool) []Rule {
 	list := to.own
@@ -118,6 +159,7 @@ func gains(from, to grants, patterns bool) []Rule {
 	}
 	var found []Rule
 	add := func(a Access, topic string) {
+		topic = inWords(topic)
 		for i := range found {
 			if found[i].Topic == topic {
 				found[i].Access |= a
@@ -136,21 +178,27 @@ func gains(from, to grants, patterns bool) []Rule {
 			if d.Access != Deny {
 				break
 			}
-			for _, r := range slices.Concat(to.own, to.patterns) {
-				if !r.Access.includes(want) || r.Access == Deny || !overlap(r.Topic, d.Topic) {
+			if slices.Contains(to.own, d) {
+				continue
+			}
+			all := slices.Concat(to.own, to.patterns)
+			for i, r := range all {
+				if !r.Access.includes(want) || r.Access == Deny {
 					continue
 				}
-				topic := d.Topic
-				if covers(d.Topic, r.Topic) {
-					topic = r.Topic
-				}
-				if to.held(want, topic) && !from.held(want, topic) {
+				// What denies r precedes it.
+				if topic, ok := meet(d.Topic, r.Topic); ok && !denied(all[:i], topic) {
 					add(want, topic)
 				}
 			}
 		}
 	}
 	return found
+}
+
+// denied tells whether rules deny all of topic.
+func denied(rules []Rule, topic string) bool {
+	return slices.ContainsFunc(rules, func(r Rule) bool { return r.Access == Deny && covers(r.Topic, topic) })
 }
 
 // all yields the rules, those that deny first.

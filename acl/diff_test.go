@@ -69,4 +69,10 @@ func TestDiffOfVersions(t *testing.T) {
 	if diff := cmp.Diff([]string{"t/u -write d/t/u/a"}, differences(acl.Diff(old, new))); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
+	f = parse(t, "pattern write d/%u/a\npattern read d/dev-%u\nuser v\ntopic read x\n")
+	old, new = f.Compile(version(t, "2.0.11")), f.Compile(version(t, "2.1.2"))
+	want := []string{"* +read d/dev-%u -read d/dev-%u", "v +read d/dev-%u -read d/dev-v"}
+	if diff := cmp.Diff(want, differences(acl.Diff(old, new))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
 }

@@ -22,30 +22,36 @@ import (
 // and Deny in a File of a version before 2.0. The error says which, wraps
 // ErrUser, ErrTopic, ErrAccess or ErrTooLarge, and leaves the file unchanged.
 func (f *File) SetUser(user string, rules ...Rule) (changed bool, err error) {
-	if err := checkUser(user); err != nil {
+	if err := f.dialect.checkUser(user, rules); err != nil {
 		return false, err
 	}
-	if err := f.check(kindTopic, rules); err != nil {
-		return false, err
-	}
+	return f.setUser(user, rules)
+}
+
+// setUser is SetUser for what has been checked.
+func (f *File) setUser(user string, rules []Rule) (changed bool, err error) {
 	if len(rules) == 0 {
 		return f.RemoveUser(user), nil
+	}
+	if err := f.makeRoomFor(rules); err != nil {
+		return false, err
 	}
 	at, ok := f.find(user)
 	if !ok {
 		f.appendUser(user, rules)
 		return true, nil
 	}
-	if f.has(user, rules) {
+	first := f.users.slots[at].block
+	if _, more := f.next[first]; more && f.has(first, rules) {
 		return false, nil
 	}
-	first := f.users.slots[at].block
-	f.replaceRules(first, kindTopic, rules)
+	changed = f.replaceRules(first, kindTopic, rules)
 	for _, i := range f.unlink(first) {
 		f.strip(i)
+		changed = true
 	}
 	f.tidy()
-	return true, nil
+	return changed, nil
 }
 
 // RemoveUser removes every block of user, a name that is compared as a whole,
@@ -73,13 +79,13 @@ func (f *File) RemoveUser(user string) (changed bool) {
 // first user line, where such rules are or else last. For the rest it is like
 // SetUser.
 func (f *File) SetAnonymous(rules ...Rule) (changed bool, err error) {
-	if err := f.check(kindTopic, rules); err != nil || f.has("", rules) {
+	if err := f.check(kindTopic, rules); err != nil {
 		return false, err
 	}
 	f.begin()
-	f.replaceRules(0, kindTopic, rules)
+	changed = f.replaceRules(0, kindTopic, rules)
 	f.tidy()
-	return true, nil
+	return changed, nil
 }
 
 // SetPatterns makes these the pattern lines of the file, wherever it had
@@ -139,13 +145,32 @@ func (f *File) patternBlocks() []uint32 {
 	return blocks
 }
 
-// check tells whether rules can be written, and makes room for them.
-func (f *File) check(k kind, rules []Rule) error {
+// checkUser tells whether a file can give user rules.
+func (d dialect) checkUser(user string, rules []Rule) error {
+	if err := checkName(user); err != nil {
+		return err
+	}
+	return d.checkRules(kindTopic, rules)
+}
+
+func (d dialect) checkRules(k kind, rules []Rule) error {
 	for i, r := range rules {
-		if err := r.check(k, f.dialect); err != nil {
+		if err := r.check(k, d); err != nil {
 			return fmt.Errorf("rule %d: %w", i+1, err)
 		}
 	}
+	return nil
+}
+
+// check tells whether rules can be written, and makes room for them.
+func (f *File) check(k kind, rules []Rule) error {
+	if err := f.dialect.checkRules(k, rules); err != nil {
+		return err
+	}
+	return f.makeRoomFor(rules)
+}
+
+func (f *File) makeRoomFor(rules []Rule) error {
 	n := (len(rules) + 1) * (maxLine + 2)
 	if f.size+n > maxText {
 		return ErrTooLarge
@@ -157,15 +182,15 @@ func (f *File) check(k kind, rules []Rule) error {
 // makeRoom keeps positions within 32 bits during an edit that adds up to n
 // bytes and writes anew whatever its blocks hold.
 func (f *File) makeRoom(n int) {
-	if len(f.text)+f.added.Len()+f.size+n > math.MaxUint32 {
+	if len(f.text)+len(f.added.text)+f.size+n > math.MaxUint32 {
 		f.rebuild()
 	}
 }
 
-// has tells whether user has exactly these rules.
-func (f *File) has(user string, rules []Rule) bool {
+// has tells whether the user whose first block is i has exactly these rules.
+func (f *File) has(i uint32, rules []Rule) bool {
 	n := 0
-	for r := range f.Rules(user) {
+	for r := range f.rulesFrom(i) {
 		if n == len(rules) || r != rules[n] {
 			return false
 		}
@@ -194,61 +219,52 @@ func (f *File) appendUser(user string, rules []Rule) {
 	f.begin()
 	// Only the last line of all can lack its end.
 	if i := uint32(len(f.blocks) - 1); !strings.HasSuffix(f.slice(f.blocks[i]), "\n") {
-		start := f.mark()
-		f.added.WriteString(f.slice(f.blocks[i]))
-		f.endLine(start)
-		f.set(i, start)
+		f.set(i, f.appendEnd(append(f.draft[:0], f.slice(f.blocks[i])...)))
 	}
 	i := uint32(len(f.blocks))
 	f.blocks = append(f.blocks, block{})
-	start := f.mark()
-	f.added.WriteString(userPrefix)
-	f.added.WriteString(user)
-	f.endLine(start)
-	f.writeRules(kindTopic, rules)
-	f.set(i, start)
+	b := append(f.draft[:0], userPrefix...)
+	b = append(b, user...)
+	b = f.appendEnd(b)
+	f.set(i, f.appendLines(b, kindTopic, rules))
 	hash := f.users.hash(user)
 	f.users.insert(f.users.find(hash, func(uint32) bool { return false }), hash, i)
 	f.tidy()
 }
 
-// replaceRules gives block i these lines of kind k instead of those it has.
-// The first ones, as far as they say the same, stay as they are.
-func (f *File) replaceRules(i uint32, k kind, rules []Rule) {
-	same, total := 0, 0
-	for _, l := range f.lines(i) {
-		if l.kind != k {
-			continue
-		}
-		if same == total && same < len(rules) && l.rule() == rules[same] {
-			same++
-		}
-		total++
-	}
-	start := f.mark()
-	rest := rules[same:]
-	put := func() {
-		if len(rest) > 0 {
-			f.endLine(start)
-			f.writeRules(k, rest)
-			rest = nil
-		}
-	}
-	seen := 0
+// replaceRules gives block i these lines of kind k instead of those it has,
+// and reports whether they say something else. The first ones, as far as they
+// say the same, stay as they are.
+func (f *File) replaceRules(i uint32, k kind, rules []Rule) (changed bool) {
+	b := f.draft[:0]
+	at := -1 // where new lines go
 	for s, l := range f.lines(i) {
-		if l.kind == k {
-			if seen++; seen > same {
-				put()
-				continue
+		switch {
+		case l.kind != k:
+			b = append(b, s...)
+			if l.kind == kindUser && k == kindTopic {
+				at = len(b)
 			}
-		}
-		f.added.WriteString(s)
-		if l.kind == k && seen == total || l.kind == kindUser && k == kindTopic && total == 0 {
-			put()
+		case !changed && len(rules) > 0 && l.rule() == rules[0]:
+			b = append(b, s...)
+			at, rules = len(b), rules[1:]
+		case !changed:
+			at, changed = len(b), true
 		}
 	}
-	put()
-	f.set(i, start)
+	if !changed && len(rules) == 0 {
+		return false
+	}
+	rest := ""
+	if at >= 0 && at < len(b) {
+		rest = string(b[at:])
+		b = b[:at]
+	}
+	if len(rules) > 0 {
+		b = f.appendLines(f.appendEnd(b), k, rules)
+	}
+	f.set(i, append(b, rest...))
+	return true
 }
 
 // unlink takes the blocks after the first one away from a user.
@@ -264,53 +280,54 @@ func (f *File) unlink(first uint32) (later []uint32) {
 
 // strip takes the user and topic lines out of a block.
 func (f *File) strip(i uint32) {
-	start := f.mark()
+	b := f.draft[:0]
 	for s, l := range f.lines(i) {
 		if l.kind != kindUser && l.kind != kindTopic {
-			f.added.WriteString(s)
+			b = append(b, s...)
 		}
 	}
-	f.set(i, start)
+	f.set(i, b)
 }
 
-// mark returns the position of what is added next.
-func (f *File) mark() uint32 { return uint32(len(f.text) + f.added.Len()) }
-
-// set makes what was added since start the text of block i.
-func (f *File) set(i, start uint32) {
+// set gives block i a text, which was composed in draft.
+func (f *File) set(i uint32, text []byte) {
+	f.draft = text[:0]
 	old := f.blocks[i]
-	b := block{start, f.mark()}
-	if b.start == b.end {
-		b = block{}
-		if i > 0 {
-			f.empty++
-		}
+	b := block{}
+	if len(text) > 0 {
+		b.start = uint32(len(f.text) + len(f.added.text))
+		b.end = b.start + uint32(len(text))
+		f.added.append(text)
+	} else if i > 0 {
+		f.empty++
 	}
 	f.blocks[i] = b
 	f.size += int(b.end-b.start) - int(old.end-old.start)
 }
 
-// endLine ends the last line of what was added since start.
-func (f *File) endLine(start uint32) {
-	if s := f.added.String()[int(start)-len(f.text):]; s != "" && s[len(s)-1] != '\n' {
-		f.added.WriteString(f.lineEnd())
+// appendEnd ends the last line of b.
+func (f *File) appendEnd(b []byte) []byte {
+	if len(b) > 0 && b[len(b)-1] != '\n' {
+		b = append(b, f.lineEnd()...)
 	}
+	return b
 }
 
-func (f *File) writeRules(k kind, rules []Rule) {
+func (f *File) appendLines(b []byte, k kind, rules []Rule) []byte {
 	for _, r := range rules {
-		f.added.WriteString(k.keyword())
-		f.added.WriteString(r.Access.String())
-		f.added.WriteString(" ")
-		f.added.WriteString(r.Topic)
-		f.added.WriteString(f.lineEnd())
+		b = append(b, k.keyword()...)
+		b = append(b, r.Access.String()...)
+		b = append(b, ' ')
+		b = append(b, r.Topic...)
+		b = append(b, f.lineEnd()...)
 	}
+	return b
 }
 
 // tidy writes the text anew when edits have left too much behind, at a cost
 // per edit that doesn't grow with the file.
 func (f *File) tidy() {
-	if f.added.Len() > 1<<20+len(f.text) || f.empty > 1024 && f.empty > len(f.blocks)/2 {
+	if len(f.added.text) > 1<<20+len(f.text)/2 || f.empty > 1024 && f.empty > len(f.blocks)/2 {
 		f.rebuild()
 	}
 }
@@ -338,6 +355,5 @@ func (f *File) rebuild() {
 	for i, j := range f.next {
 		next[moved[i]] = moved[j]
 	}
-	f.text, f.blocks, f.next, f.empty = text.String(), kept, next, 0
-	f.added.Reset()
+	f.text, f.added, f.blocks, f.next, f.empty = text.String(), tail{}, kept, next, 0
 }

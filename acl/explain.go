@@ -9,7 +9,7 @@ import (
 type Decision struct {
 	Allowed bool
 	Line    int    // 1-based line of the file that decided, 0 if none did
-	Reason  string // about why, and what is nearly right where nothing is
+	Reason  string // why, and where nothing grants it, what comes near
 }
 
 // Explain returns what Allows does and why. When ReadWrite is wanted, it
@@ -77,6 +77,11 @@ func (p *Policy) hint(c Client, want Access, topic string) string {
 	if v := p.decide(c, other, topic); v.allows() {
 		return fmt.Sprintf("; line %d only lets it %s", v.line(), does)
 	}
+	if topic[0] == '$' {
+		if v := p.decide(c, want, "-"+topic[1:]); v.allows() {
+			return fmt.Sprintf("; line %d does not, since # and + at the beginning match no topic that begins with $", v.line())
+		}
+	}
 	slash := "/" + topic
 	if strings.HasPrefix(topic, "/") {
 		slash = topic[1:]
@@ -86,11 +91,20 @@ func (p *Policy) hint(c Client, want Access, topic string) string {
 			return fmt.Sprintf("; line %d grants %s, which differs in the slash at its beginning", v.line(), quote(slash))
 		}
 	}
-	if c.Username == "" {
-		return "; the client has no user name, which from a certificate takes use_identity_as_username or use_subject_as_username"
+	if v := p.decide(Client{c.Username, c.Username}, want, topic); v.allows() {
+		return fmt.Sprintf("; line %d grants it to a client whose identifier is its user name, and not to %s (see use_username_as_clientid)", v.line(), quote(c.ID))
 	}
-	if p.rulesOf(c.Username) != "" {
-		return ""
+	for _, t := range p.patterns {
+		older := newPattern(t.Rule, t.line, Version{})
+		if t.exact && t.Access.includes(want) && t.Access != Deny && older.matches(c, topic, p.plusHash) {
+			return fmt.Sprintf("; line %d granted it up to Mosquitto 2.0, but from 2.1 on %%u and %%c must fill a level, and match no name with a slash", t.line)
+		}
+	}
+	switch {
+	case c.Username == "":
+		return "; the client has no user name, which from a certificate takes use_identity_as_username or use_subject_as_username"
+	case p.rulesOf(c.Username) != "":
+		return p.hintOfRules(c.Username, want)
 	}
 	for _, name := range likeNames(c.Username) {
 		if p.rulesOf(name) != "" {
@@ -98,6 +112,29 @@ func (p *Policy) hint(c Client, want Access, topic string) string {
 		}
 	}
 	return "; the file has no rules of this user"
+}
+
+// hintOfRules says what a user has been granted instead.
+func (p *Policy) hintOfRules(user string, want Access) string {
+	const most = 3
+	var list []string
+	more := 0
+	for r := p.rulesOf(user); r != ""; r = r.rest() {
+		switch {
+		case r.access() == Deny || !r.access().includes(want):
+		case len(list) == most:
+			more++
+		default:
+			list = append(list, fmt.Sprintf("%s (line %d)", quote(r.topic()), r.line()))
+		}
+	}
+	if list == nil {
+		return fmt.Sprintf("; none of its rules grants %s", want)
+	}
+	if more > 0 {
+		list = append(list, fmt.Sprintf("%d more", more))
+	}
+	return fmt.Sprintf("; its rules grant it on %s", strings.Join(list, ", "))
 }
 
 // likeNames returns the names that a user is often mistaken for: in another

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unsafe"
 )
 
@@ -25,12 +26,13 @@ type File struct {
 
 	// Positions in the text parsed go on in what edits have added to it.
 	text   string
-	added  strings.Builder
+	added  tail
 	blocks []block           // in file order; the first holds what precedes all user lines
 	users  index             // each user's first block
 	next   map[uint32]uint32 // a block of a user to the next one of the same
 	empty  int               // blocks without text, left by removed users
 	size   int               // of the text of all blocks, in bytes
+	draft  []byte            // what an edit composes the text of a block in
 }
 
 // block is a run of whole lines: a user line and what follows up to the next
@@ -113,20 +115,13 @@ func (f *File) indexBlocks() {
 	f.blocks = slices.Clip(f.blocks)
 	f.users.resize(len(f.blocks) * 4 / 3)
 	last := make(map[uint32]uint32) // of users that have several blocks
-	for i := range f.blocks {
-		b := &f.blocks[i]
-		hash := b.end
-		b.end = uint32(len(f.text))
-		if i+1 < len(f.blocks) {
-			b.end = f.blocks[i+1].start
-		}
-		if i == 0 {
-			continue
-		}
-		at := f.users.find(hash, func(j uint32) bool { return f.name(j) == f.name(uint32(i)) })
+	for _, s := range byHash(f.blocks) {
+		at := f.users.find(s.hash, func(i uint32) bool {
+			return f.nameIn(f.text[f.blocks[i].start:]) == f.nameIn(f.text[f.blocks[s.block].start:])
+		})
 		first := f.users.slots[at].block
 		if first == 0 {
-			f.users.insert(at, hash, uint32(i))
+			f.users.insert(at, s.hash, s.block)
 			continue
 		}
 		prev, ok := last[first]
@@ -136,8 +131,35 @@ func (f *File) indexBlocks() {
 		if f.next == nil {
 			f.next = make(map[uint32]uint32)
 		}
-		f.next[prev], last[first] = uint32(i), uint32(i)
+		f.next[prev], last[first] = s.block, s.block
 	}
+	end := uint32(len(f.text))
+	for i := len(f.blocks) - 1; i >= 0; i-- {
+		f.blocks[i].end = end
+		end = f.blocks[i].start
+	}
+}
+
+// byHash returns the slots of blocks whose ends are hashes yet, roughly in the
+// order of these and else in that of the file. The index keeps that order, so
+// that it is filled from front to back and not all over.
+func byHash(blocks []block) []slot {
+	const shift = 24
+	var at [1 << (32 - shift)]int
+	for _, b := range blocks[1:] {
+		at[b.end>>shift]++
+	}
+	sum := 0
+	for i, n := range at {
+		at[i] = sum
+		sum += n
+	}
+	slots := make([]slot, sum)
+	for i, b := range blocks[1:] {
+		slots[at[b.end>>shift]] = slot{b.end, uint32(i + 1)}
+		at[b.end>>shift]++
+	}
+	return slots
 }
 
 // find returns the slot of user.
@@ -154,12 +176,15 @@ func (f *File) slice(b block) string {
 	if int(b.end) <= len(f.text) {
 		return f.text[b.start:b.end]
 	}
-	return f.added.String()[int(b.start)-len(f.text) : int(b.end)-len(f.text)]
+	return stringOf(f.added.text[int(b.start)-len(f.text) : int(b.end)-len(f.text)])
 }
 
 // name returns whose block i is, or "" if nobody's.
-func (f *File) name(i uint32) string {
-	s, _ := f.dialect.cutLine(f.slice(f.blocks[i]))
+func (f *File) name(i uint32) string { return f.nameIn(f.slice(f.blocks[i])) }
+
+// nameIn returns the name in the user line with which text begins, or "".
+func (f *File) nameIn(text string) string {
+	s, _ := f.dialect.cutLine(text)
 	if l, _ := f.dialect.parse(s); l.kind == kindUser {
 		return l.text
 	}
@@ -180,20 +205,23 @@ func (f *File) lines(i uint32) iter.Seq2[string, line] {
 	}
 }
 
-// blocksOf yields the indexes of the blocks of user in file order.
-func (f *File) blocksOf(user string) iter.Seq[uint32] {
+// firstBlock returns the first block of user. That of clients without a user
+// name, whose name is empty as no user's is, precedes all user lines.
+func (f *File) firstBlock(user string) (i uint32, ok bool) {
+	if user == "" {
+		return 0, len(f.blocks) > 0
+	}
+	at, ok := f.find(user)
+	if !ok {
+		return 0, false
+	}
+	return f.users.slots[at].block, true
+}
+
+// blocksFrom yields i and the blocks of the same user behind it.
+func (f *File) blocksFrom(i uint32) iter.Seq[uint32] {
 	return func(yield func(uint32) bool) {
-		if len(f.blocks) == 0 {
-			return
-		}
-		i, ok := uint32(0), user == "" // no user line has an empty name
-		if !ok {
-			var at int
-			if at, ok = f.find(user); ok {
-				i = f.users.slots[at].block
-			}
-		}
-		for ok && yield(i) {
+		for ok := true; ok && yield(i); {
 			i, ok = f.next[i]
 		}
 	}
@@ -233,7 +261,17 @@ func (f *File) firstBlocks() iter.Seq2[uint32, string] {
 // clients without a user name when user is empty.
 func (f *File) Rules(user string) iter.Seq[Rule] {
 	return func(yield func(Rule) bool) {
-		for i := range f.blocksOf(user) {
+		if i, ok := f.firstBlock(user); ok {
+			f.rulesFrom(i)(yield)
+		}
+	}
+}
+
+// rulesFrom yields the topic lines of block i and of those of the same user
+// behind it.
+func (f *File) rulesFrom(i uint32) iter.Seq[Rule] {
+	return func(yield func(Rule) bool) {
+		for i := range f.blocksFrom(i) {
 			for _, l := range f.lines(i) {
 				if l.kind == kindTopic && !yield(l.rule()) {
 					return
@@ -257,19 +295,44 @@ func (f *File) Patterns() iter.Seq[Rule] {
 	}
 }
 
-// clone returns a File with the same text. Edits of one don't reach the other.
+// hasRules tells whether there is a topic or pattern line.
+func (f *File) hasRules() bool {
+	for i := range f.blocks {
+		for _, l := range f.lines(uint32(i)) {
+			if l.kind == kindTopic || l.kind == kindPattern {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// clone returns a File with the same text. Edits of one don't reach the other,
+// and may be made at the same time.
 func (f *File) clone() *File {
-	c := &File{
-		dialect: f.dialect, crlf: f.crlf, text: f.text,
-		blocks: slices.Clone(f.blocks), users: f.users, next: maps.Clone(f.next),
-		empty: f.empty, size: f.size,
-	}
+	c := *f
+	c.blocks = slices.Clone(f.blocks)
 	c.users.slots = slices.Clone(f.users.slots)
-	c.added.WriteString(f.added.String())
-	if c.added.Len() > len(c.text)/8 {
-		c.rebuild() // lest each clone copies as much again
+	c.next = maps.Clone(f.next)
+	c.draft = nil
+	return &c
+}
+
+// tail is what was appended to a text, and stays as it is. Clones share its
+// memory, and the first to append goes on in it: the others move elsewhere.
+type tail struct {
+	text []byte
+	used *atomic.Int64 // how much of the memory behind text is taken
+}
+
+func (t *tail) append(s []byte) {
+	n := len(t.text)
+	if n+len(s) > cap(t.text) || !t.used.CompareAndSwap(int64(n), int64(n+len(s))) {
+		t.text = append(make([]byte, 0, 2*(n+len(s))), t.text...)
+		t.used = new(atomic.Int64)
+		t.used.Store(int64(n + len(s)))
 	}
-	return c
+	t.text = append(t.text, s...)
 }
 
 // as returns the file as brokers of version v read it, which may be f itself.

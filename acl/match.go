@@ -133,13 +133,20 @@ func advance(part, topic string, end, plusHash bool) (rest string, all, ok bool)
 	return topic, false, true
 }
 
-// covers tells whether filter f matches every topic that filter g matches.
-// What stands for a name in a pattern is compared as text.
+// Places for names in filters that are compared, before the letter of the name.
+// No topic has these bytes.
+const (
+	levelPlace = "\x00" // of a name that fills one level and doesn't begin with "$"
+	anyPlace   = "\x01" // of whatever name, which may have several levels
+)
+
+// covers tells whether filter f matches every topic that filter g matches,
+// for the same names in the places of both.
 func covers(f, g string) bool {
 	if f == g {
 		return true
 	}
-	if g == "" || f == "" || g[0] == '$' && f[0] != '$' {
+	if g == "" || f == "" || strings.HasPrefix(g, anyPlace) || g[0] == '$' && f[0] != '$' {
 		return false
 	}
 	for {
@@ -148,8 +155,11 @@ func covers(f, g string) bool {
 		switch {
 		case fl == "#":
 			return true
-		case gl == "#", fl != "+" && fl != gl:
+		case fl == gl:
+		case fl != "+", gl == "#", strings.Contains(gl, anyPlace):
 			return false
+		}
+		switch {
 		case !gmore:
 			return !fmore || frest == "#"
 		case !fmore:
@@ -161,22 +171,43 @@ func covers(f, g string) bool {
 
 // overlap tells whether there can be a topic that both filters match.
 func overlap(f, g string) bool {
-	if f == "" || g == "" || (f[0] == '$') != (g[0] == '$') {
-		return false
+	_, ok := meet(f, g)
+	return ok
+}
+
+// meet returns a filter of the topics that two filters match, if there are
+// any. Of a place for a name and what stands there in the other filter, it has
+// the latter.
+func meet(f, g string) (both string, ok bool) {
+	if f == "" || g == "" {
+		return "", false
+	}
+	if (f[0] == '$') != (g[0] == '$') && !strings.HasPrefix(f, anyPlace) && !strings.HasPrefix(g, anyPlace) {
+		return "", false
 	}
 	for {
 		fl, frest, fmore := strings.Cut(f, "/")
 		gl, grest, gmore := strings.Cut(g, "/")
+		level := fl
 		switch {
-		case fl == "#" || gl == "#":
-			return true
-		case fl != gl && fl != "+" && gl != "+":
-			return false
-		case !fmore:
-			return !gmore || grest == "#"
-		case !gmore:
-			return frest == "#"
+		case fl == "#", strings.Contains(fl, anyPlace):
+			return both + g, true
+		case gl == "#", strings.Contains(gl, anyPlace):
+			return both + f, true
+		case fl == gl, gl == "+", strings.HasPrefix(gl, levelPlace) && fl != "+":
+		case fl == "+", strings.HasPrefix(fl, levelPlace):
+			level = gl
+		default:
+			return "", false
 		}
+		both += level
+		switch {
+		case !fmore && !gmore, !fmore && grest == "#", !gmore && frest == "#":
+			return both, true
+		case !fmore, !gmore:
+			return "", false
+		}
+		both += "/"
 		f, g = frest, grest
 	}
 }

@@ -87,7 +87,11 @@ func (c *compiler) readLines() {
 // rulesOf returns the rules of user that can match, those that deny first.
 func (c *compiler) rulesOf(user string) []entry {
 	c.list = c.list[:0]
-	for i := range c.file.blocksOf(user) {
+	first, ok := c.file.firstBlock(user)
+	if !ok {
+		return c.list
+	}
+	for i := range c.file.blocksFrom(first) {
 		number := c.numbers[i]
 		for s, l := range c.file.lines(i) {
 			if l.kind == kindTopic && filterFault(l.text) == "" {

@@ -122,7 +122,7 @@ func hasPartLevel(pattern string) bool {
 // userPrefix is what the line begins with that begins a block of a user.
 const userPrefix = "user "
 
-func checkUser(user string) error {
+func checkName(user string) error {
 	if err := checkText(ErrUser, "user name", user); err != nil {
 		return err
 	}
@@ -135,10 +135,12 @@ func checkText(kind error, field, s string) error {
 	switch {
 	case s == "":
 		return faultf(kind, "%s is empty", field)
-	case !utf8.ValidString(s):
-		return faultf(kind, "%s %s is not valid UTF-8", field, quote(s))
 	case s[0] == ' ' || s[len(s)-1] == ' ':
 		return faultf(kind, "%s %s begins or ends with a space, which the broker would cut off", field, quote(s))
+	case isPlain(s):
+		return nil
+	case !utf8.ValidString(s):
+		return faultf(kind, "%s %s is not valid UTF-8", field, quote(s))
 	}
 	for _, r := range s {
 		if !presentable(r) {
@@ -146,6 +148,16 @@ func checkText(kind error, field, s string) error {
 		}
 	}
 	return nil
+}
+
+// isPlain tells whether s is printable ASCII, as most names and topics are.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // presentable tells whether brokers accept r in a topic or user name.

@@ -19,6 +19,11 @@ import (
 // StoreOptions say how a Store treats its file. The zero StoreOptions are
 // good for a file that exists and a broker that need not be told.
 type StoreOptions struct {
+	// Version is the broker's. The file is read as that broker reads it, and no
+	// change is made by which it would refuse the file, or by which it would
+	// allow everything (ErrNoRules). To 2.0 and 2.1 the same files are good.
+	Version Version
+
 	// Seed is the content of a file that doesn't exist yet. It may be empty:
 	// with a file that has no rules, Mosquitto 2.0 and 2.1 deny everything.
 	Seed []byte
@@ -49,7 +54,8 @@ type Change struct {
 
 	// Guard, if not nil, sees the user's rules as they are when the change's
 	// turn comes, changes before it included. Its error refuses this change.
-	// It must not call Apply or Close.
+	// It must not call Apply or Close, and is asked again if somebody edits the
+	// file before it is written.
 	Guard func(current []Rule) error
 }
 
@@ -81,20 +87,26 @@ func (e *StoreError) Unwrap() error { return e.Err }
 // ErrLocked is a file that another Store, of whatever process, has open.
 var ErrLocked = errors.New("acl: file is managed by another process")
 
+// ErrNoRules is a file without rules for a broker before 1.5.6, which would
+// allow everything to everybody (CVE-2018-12550).
+var ErrNoRules = errors.New("acl: a file without rules allows everything before Mosquitto 1.5.6")
+
 // Store is an access control file on disk that this process manages. Its
 // methods may be called concurrently.
 //
-// Others may edit the file meanwhile: what they change before Apply reads the
-// file's date and size is kept, unless it doesn't parse, which makes Apply
-// fail until it does. A file that they remove is written again.
+// Others may edit the file meanwhile. What they change is kept unless they do
+// so in the instant in which a new file takes its place, or leave the file with
+// the date and size that it had. A file that doesn't parse makes Apply fail
+// until it does, and one that is gone is written again.
 //
-// Where the last rule is removed, the file is written without any: Mosquitto
-// 2.0 and 2.1 then deny everything. (Before 1.5.6 brokers allowed everything.)
+// Where the last rule is removed, the file is written without any, by which
+// brokers deny everything; before 1.5.6 they allowed everything, so that a Store
+// for such a version doesn't write it.
 type Store struct {
 	path  string
 	opts  StoreOptions
 	lock  *os.File
-	group *groupcommit.Group[[]Change]
+	group *groupcommit.Group[request]
 
 	mu   sync.RWMutex
 	file *File // never edited, but replaced by another
@@ -109,6 +121,8 @@ type Store struct {
 	synced bool
 	// told is whether Written has succeeded since the content last changed.
 	told bool
+	// freeing are files that have been replaced.
+	freeing sync.WaitGroup
 }
 
 // OpenStore opens the file at path and creates it if it doesn't exist. It
@@ -141,7 +155,7 @@ func (s *Store) open() error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	seed, err := Parse("seed of "+s.path, s.opts.Seed)
+	seed, err := s.opts.Version.Parse("seed of "+s.path, s.opts.Seed)
 	if err != nil {
 		return err
 	}
@@ -153,7 +167,7 @@ func (s *Store) open() error {
 }
 
 // Apply makes the changes, in order. It returns when they are durable and
-// Written has succeeded; calls that arrive during a write share the next one.
+// Written has succeeded; calls at the same time share a write.
 // When nothing changes, and the broker knows the file as it is, nothing is
 // written and nobody told.
 //
@@ -162,7 +176,16 @@ func (s *Store) open() error {
 // too, that is not so: see there. After a write that failed, the Store holds
 // what is in the file, or what it held before if that can't be read.
 func (s *Store) Apply(ctx context.Context, changes ...Change) error {
-	err := s.group.Do(ctx, changes)
+	r := request{changes: changes}
+	for i := range changes {
+		if err := changes[i].check(s.opts.Version.dialect()); err != nil {
+			if r.refused == nil {
+				r.refused = make(map[int]error)
+			}
+			r.refused[i] = err
+		}
+	}
+	err := s.group.Do(ctx, r)
 	if err != nil && err == ctx.Err() { // the group's own; all of ours are typed
 		return s.fail("wait", err)
 	}
@@ -198,6 +221,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.freeing.Wait()
 	return s.lock.Close()
 }
 
@@ -205,8 +229,15 @@ func (s *Store) fail(op string, err error) error {
 	return &StoreError{Path: s.path, Op: op, Err: err}
 }
 
+// request is what a call of Apply asks for, and what was refused of it before
+// the file was looked at.
+type request struct {
+	changes []Change
+	refused map[int]error
+}
+
 // commit is the run of all who wait: one write, one Written.
-func (s *Store) commit(ctx context.Context, calls [][]Change) []error {
+func (s *Store) commit(ctx context.Context, calls []request) []error {
 	errs, tell, err := s.update(calls)
 	if err == nil && tell {
 		err = s.tell(ctx)
@@ -219,47 +250,95 @@ func (s *Store) commit(ctx context.Context, calls [][]Change) []error {
 	return errs
 }
 
-// update changes the file in memory and on disk. It returns what was refused
-// of each call, whether the broker must be told, and what failed for all.
-func (s *Store) update(calls [][]Change) (refused []error, tell bool, err error) {
-	refused = make([]error, len(calls))
+// update changes the file in memory and on disk, for calls and for those that
+// arrive before the write begins. It returns what was refused of each,
+// whether the broker must be told, and what failed for all.
+func (s *Store) update(calls []request) (refused []error, tell bool, err error) {
 	s.run.Lock()
 	defer s.run.Unlock()
 	if s.closed {
-		return refused, false, s.fail("write", fs.ErrClosed)
+		return make([]error, len(calls)), false, s.fail("write", fs.ErrClosed)
 	}
+	const attempts = 3
+	for range attempts {
+		calls, refused, err = s.attempt(calls)
+		if !errors.Is(err, errEdited) {
+			break
+		}
+	}
+	return refused, !s.told, err
+}
+
+// errEdited is a write that would have replaced what somebody else has written
+// meanwhile.
+var errEdited = errors.New("others keep changing the file")
+
+// attempt changes the file as it is now. It returns calls with those that have
+// joined them.
+func (s *Store) attempt(calls []request) (joined []request, refused []error, err error) {
 	if err := s.refresh(); err != nil {
-		return refused, false, err
+		return calls, make([]error, len(calls)), err
 	}
 	next := s.current().clone()
 	changed := !s.synced
-	for i, changes := range calls {
-		var errs []error
-		for j := range changes {
-			c := &changes[j]
-			did, err := c.apply(next)
-			changed = changed || did
-			if err != nil {
-				errs = append(errs, &ChangeError{Index: j, User: c.User, Err: err})
-			}
-		}
-		refused[i] = errors.Join(errs...)
-	}
-	if changed {
-		if err := s.write(next); err != nil {
-			// Which of the two is there depends on where it failed.
-			s.seen = nil
-			return refused, false, s.fail("write", errors.Join(err, s.read()))
+	for i := 0; i < len(calls); i++ {
+		did, err := calls[i].apply(next)
+		changed = changed || did
+		refused = append(refused, err)
+		if i == len(calls)-1 {
+			calls = append(calls, s.group.Join()...)
 		}
 	}
-	return refused, !s.told, nil
+	if !changed {
+		return calls, refused, nil
+	}
+	switch err := s.write(next); {
+	case err == nil:
+		return calls, refused, nil
+	case errors.Is(err, errEdited):
+		return calls, refused, s.fail("write", err)
+	default:
+		// Which of the two is there depends on where it failed.
+		s.seen = nil
+		return calls, refused, s.fail("write", errors.Join(err, s.read()))
+	}
 }
 
+// apply makes the changes, and returns those that were refused.
+func (r request) apply(f *File) (changed bool, err error) {
+	var refused []error
+	for i := range r.changes {
+		c := &r.changes[i]
+		err := r.refused[i]
+		if err == nil {
+			var did bool
+			did, err = c.apply(f)
+			changed = changed || did
+		}
+		if err != nil {
+			refused = append(refused, &ChangeError{Index: i, User: c.User, Err: err})
+		}
+	}
+	return changed, errors.Join(refused...)
+}
+
+// check refuses what no file of that dialect could say. Whether there is a
+// user to be removed is for the file to tell: a name from an older hand that
+// SetUser wouldn't write can be.
+func (c *Change) check(d dialect) error {
+	if len(c.Rules) == 0 {
+		return nil
+	}
+	return d.checkUser(c.User, c.Rules)
+}
+
+// apply makes a change that was checked.
 func (c *Change) apply(f *File) (changed bool, err error) {
-	if err := checkUser(c.User); err != nil {
-		// A name from an older hand that SetUser wouldn't write can be removed.
-		if _, ok := f.find(c.User); !ok || len(c.Rules) > 0 {
-			return false, err
+	if len(c.Rules) == 0 {
+		if _, ok := f.find(c.User); !ok {
+			if err := checkName(c.User); err != nil {
+				return false, err
+			}
 		}
 	}
 	if c.Guard != nil {
@@ -267,10 +346,7 @@ func (c *Change) apply(f *File) (changed bool, err error) {
 			return false, err
 		}
 	}
-	if len(c.Rules) == 0 {
-		return f.RemoveUser(c.User), nil
-	}
-	return f.SetUser(c.User, c.Rules...)
+	return f.setUser(c.User, c.Rules)
 }
 
 func (s *Store) tell(ctx context.Context) error {
@@ -290,7 +366,7 @@ func (s *Store) tell(ctx context.Context) error {
 func (s *Store) refresh() error {
 	info, err := os.Lstat(s.path)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && s.seen != nil:
+	case errors.Is(err, fs.ErrNotExist):
 		// A broker that reloads without its file is open to everybody. This is
 		// a write of its own so that the changes to come, should theirs fail,
 		// find a file to be undone to.
@@ -298,8 +374,7 @@ func (s *Store) refresh() error {
 			return s.fail("write", err)
 		}
 		return nil
-	case err == nil && s.seen != nil && os.SameFile(info, s.seen) &&
-		info.ModTime().Equal(s.seen.ModTime()) && info.Size() == s.seen.Size():
+	case err == nil && s.hasSeen(info):
 		s.attr = attrOf(info) // neither date nor size tells of these
 		return nil
 	}
@@ -326,7 +401,7 @@ func (s *Store) read() error {
 	if _, err := data.ReadFrom(f); err != nil {
 		return err
 	}
-	file, err := Parse(s.path, data.Bytes())
+	file, err := s.opts.Version.Parse(s.path, data.Bytes())
 	if err != nil {
 		return err
 	}
@@ -335,13 +410,29 @@ func (s *Store) read() error {
 	return nil
 }
 
+// hasSeen tells whether the File is what is in the file of that description.
+func (s *Store) hasSeen(info fs.FileInfo) bool {
+	return s.seen != nil && os.SameFile(info, s.seen) && info.ModTime().Equal(s.seen.ModTime()) && info.Size() == s.seen.Size()
+}
+
 // write makes file the one on disk.
 func (s *Store) write(file *File) error {
+	if !s.opts.Version.emptyDenies() && !file.hasRules() {
+		return ErrNoRules
+	}
 	s.synced = false
+	// The last to close a file that was replaced waits for the disk space to be
+	// freed, which for a large one takes as long as to write it.
+	if old, err := openRegular(s.path); err == nil {
+		defer s.freeing.Go(func() { old.Close() })
+	}
 	var info fs.FileInfo
 	err := durable.Write(s.path, s.attr, func(w io.Writer) error {
 		if _, err := file.WriteTo(w); err != nil {
 			return err
+		}
+		if now, err := os.Lstat(s.path); err == nil && s.seen != nil && !s.hasSeen(now) {
+			return errEdited
 		}
 		// Asked of the file itself and not of its name, which may be another's
 		// file a moment later.

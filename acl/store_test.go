@@ -324,20 +324,23 @@ func TestStoreAfterAFailedWrite(t *testing.T) {
 	}
 }
 
-func TestStoreAfterAFailedRename(t *testing.T) {
+func TestStoreWithAFolderInItsPlace(t *testing.T) {
 	const content = "user a\ntopic write x\n"
 	s, path := openStore(t, content, acl.StoreOptions{})
 	inTheWay := set("b", "write x")
 	inTheWay.Guard = func([]acl.Rule) error {
-		// Neither can the file be renamed over this nor this be read again.
 		return errors.Join(os.Rename(path, path+".away"), os.MkdirAll(path+"/full", 0o700))
 	}
-	var se *acl.StoreError
-	if err := s.Apply(t.Context(), inTheWay); !errors.As(err, &se) || se.Op != "write" {
-		t.Fatalf("got %v, want a StoreError of a write", err)
-	}
-	if err := s.Apply(t.Context()); !errors.As(err, &se) || se.Op != "read" {
-		t.Errorf("with a folder in its place: got %v, want a StoreError of a read", err)
+	for _, c := range []acl.Change{inTheWay, set("b", "write x")} {
+		var se *acl.StoreError
+		if err := s.Apply(t.Context(), c); !errors.As(err, &se) || se.Op != "read" {
+			t.Fatalf("got %v, want a StoreError of a read", err)
+		}
+		s.View(func(f *acl.File) {
+			if got := text(t, f); got != content {
+				t.Errorf("serves %q, want %q", got, content)
+			}
+		})
 	}
 	if err := errors.Join(os.RemoveAll(path), os.Rename(path+".away", path)); err != nil {
 		t.Fatal(err)
@@ -348,6 +351,80 @@ func TestStoreAfterAFailedRename(t *testing.T) {
 	wantFile(t, s, path, content)
 	if left, _ := filepath.Glob(path + ".*"); len(left) != 1 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// An edit while changes are being made is merged as one before is.
+func TestStoreKeepsWhatOthersEditMeanwhile(t *testing.T) {
+	s, path := openStore(t, "user a\ntopic write x\n", acl.StoreOptions{})
+	edits := 0
+	edited := func(n int) string { return strings.Repeat("#", n) + "\nuser a\ntopic write y\n" } // of different sizes
+	edit := func(user string, most int) acl.Change {
+		c := set(user, "write x")
+		c.Guard = func([]acl.Rule) error {
+			if edits++; edits > most {
+				return nil
+			}
+			return os.WriteFile(path, []byte(edited(edits)), 0o644)
+		}
+		return c
+	}
+	if err := s.Apply(t.Context(), edit("b", 2), set("c", "write x")); err != nil {
+		t.Fatal(err)
+	}
+	wantFile(t, s, path, edited(2)+"user b\ntopic write x\nuser c\ntopic write x\n")
+
+	var se *acl.StoreError
+	if err := s.Apply(t.Context(), edit("d", 1000)); !errors.As(err, &se) || se.Op != "write" || edits > 10 {
+		t.Errorf("%d edits, and never an end: got %v, want a StoreError of a write", edits, err)
+	}
+	data, err := os.ReadFile(path)
+	if want := edited(edits); err != nil || string(data) != want {
+		t.Errorf("on disk: %q, %v, want %q", data, err, want)
+	}
+	if left, _ := filepath.Glob(path + ".durable-*"); left != nil {
+		t.Errorf("left behind: %q", left)
+	}
+}
+
+// What a Store reads and writes is what its broker does.
+func TestStoreForAVersion(t *testing.T) {
+	for _, tc := range []struct {
+		version string
+		seed    string
+		open    error
+		change  acl.Change
+		apply   error
+		want    string // the file, after that
+	}{
+		{version: "2.0.11", seed: "topic deny a\n", change: set("b", "deny x"), want: "topic deny a\nuser b\ntopic deny x\n"},
+		{version: "2.1.2", seed: "topic deny a\n", change: set("b", "deny x"), want: "topic deny a\nuser b\ntopic deny x\n"},
+		{version: "1.6.15", seed: "topic deny a\n", open: acl.ErrAccess},
+		{version: "1.6.15", seed: "topic a \n", change: set("b", "deny x"), apply: acl.ErrAccess, want: "topic a \n"},
+		{version: "1.6.15", change: set("b", "read x"), want: "user b\ntopic read x\n"},
+		{version: "1.6.15", seed: "user b\ntopic read x\n", change: set("b"), want: ""},
+		{version: "1.5.5", seed: "any words\ntopic a+\n", change: set("b", "read x"), want: "any words\ntopic a+\nuser b\ntopic read x\n"},
+		{version: "1.5.6", seed: "any words\ntopic a+\n", open: acl.ErrKeyword},
+		{version: "1.5.6", seed: "topic a+\n", change: set("b", "read x"), want: "topic a+\nuser b\ntopic read x\n"},
+		{version: "1.5.5", open: acl.ErrNoRules},
+		{version: "1.5.5", seed: "user b\ntopic read x\n", change: set("b"), apply: acl.ErrNoRules, want: "user b\ntopic read x\n"},
+		{version: "1.5.5", seed: "pattern read a/%u\nuser b\ntopic read x\n", change: set("b"), want: "pattern read a/%u\n"},
+	} {
+		path := filepath.Join(t.TempDir(), "access.acl")
+		s, err := acl.OpenStore(path, acl.StoreOptions{Version: version(t, tc.version), Seed: []byte(tc.seed)})
+		if !errors.Is(err, tc.open) {
+			t.Errorf("%s, %q: opened with %v, want %v", tc.version, tc.seed, err, tc.open)
+		}
+		if err != nil {
+			continue
+		}
+		if err := s.Apply(t.Context(), tc.change); !errors.Is(err, tc.apply) {
+			t.Errorf("%s, %q: got %v, want %v", tc.version, tc.seed, err, tc.apply)
+		}
+		wantFile(t, s, path, tc.want)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 

@@ -138,6 +138,20 @@ user 24f6
 topic write /admin/24f6/attrs
 topic read /admin/24f6/config
 pattern read /devices/%u/#
+pattern write /clients/%c
+pattern write /parts/dev-%u
+user agent
+topic write #
+user reader
+topic read a
+topic deny b
+user many
+topic write 1
+topic read 2
+topic write 3
+topic write 4
+topic write 5
+topic write 6
 `
 	for _, tc := range []struct {
 		user  string
@@ -153,8 +167,15 @@ pattern read /devices/%u/#
 		{"24F6", acl.Write, "/admin/24f6/attrs", `the file has rules of user "24f6" and none of this one`},
 		{"y", acl.Write, "/admin/24f6/attrs", "the file has no rules of this user"},
 		{"", acl.Write, "/admin/24f6/attrs", "use_identity_as_username"},
+		{"24f6", acl.Write, "/admin/24f7/attrs", `; its rules grant it on "/admin/24f6/attrs" (line 3)`},
+		{"many", acl.Write, "7", `; its rules grant it on "1" (line 14), "3" (line 16), "4" (line 17), 2 more`},
+		{"reader", acl.Write, "x", "; none of its rules grants write"},
+		{"agent", acl.Write, "$x/y", "line 9 does not, since # and + at the beginning match no topic that begins with $"},
+		{"24f6", acl.Write, "/clients/24f6", `line 6 grants it to a client whose identifier is its user name, and not to "c"`},
+		{"24f6", acl.Write, "/parts/dev-24f6", "line 7 granted it up to Mosquitto 2.0"},
+		{"t/24f6", acl.Read, "/devices/t/24f6/x", "line 5 granted it up to Mosquitto 2.0"},
 	} {
-		d := parse(t, file).Compile(acl.Version{}).Explain(acl.Client{Username: tc.user, ID: "c"}, tc.want, tc.topic)
+		d := parse(t, file).Compile(version(t, "2.1.2")).Explain(acl.Client{Username: tc.user, ID: "c"}, tc.want, tc.topic)
 		if d.Allowed || d.Line != 0 || !strings.Contains(d.Reason, tc.hint) {
 			t.Errorf("%q, %v %s: %+v, want %q", tc.user, tc.want, tc.topic, d, tc.hint)
 		}

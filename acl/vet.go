@@ -221,6 +221,13 @@ func (t *vetting) vetRules(user string, k kind, rules []entry) {
 func (t *vetting) vetCovered(user string, k kind, rules []entry) {
 	first := make(map[string]entry, len(rules)) // of each topic and access
 	key := func(e entry, a Access) string { return string(rune('0'+a)) + e.Topic }
+	filter := func(e entry) string { return e.Topic }
+	if k == kindPattern {
+		filter = func(e entry) string {
+			p := newPattern(e.Rule, e.line, t.version)
+			return p.withPlaces(p.place())
+		}
+	}
 	var wide []entry
 	for _, e := range rules {
 		if hasWildcard(e.Topic) {
@@ -243,7 +250,7 @@ func (t *vetting) vetCovered(user string, k kind, rules []entry) {
 		for i := 0; message == "" && i < len(wide); i++ {
 			w := wide[i]
 			switch {
-			case w == e || !covers(w.Topic, e.Topic) || w.Topic == e.Topic && w.line > e.line:
+			case w == e || !covers(filter(w), filter(e)) || w.Topic == e.Topic && w.line > e.line:
 			case w.Access == Deny && e.Access != Deny:
 				message = fmt.Sprintf("line %d, %s, denies it", w.line, quote(w.Topic))
 			case (w.Access == Deny) == (e.Access == Deny) && w.Access.includes(e.Access):

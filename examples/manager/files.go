@@ -59,7 +59,7 @@ func (m *manager) openACL() error {
 		return err
 	}
 	m.acl, err = acl.OpenStore(m.path(aclName), acl.StoreOptions{
-		Seed: seed, Mode: 0o640, Owner: (*acl.Owner)(m.owner), Written: m.reloader.Reload,
+		Version: m.grammar, Seed: seed, Mode: 0o640, Owner: (*acl.Owner)(m.owner), Written: m.reloader.Reload,
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,6 @@
 // Package groupcommit lets any number of concurrent callers share the runs of
 // one expensive function: a file write, a broker reload. Callers that arrive
-// while a run is under way wait for it to end and then share the next one.
+// while a run is under way share the next one, or this one if it has them join.
 // The slower the function, the larger its batches: the queue is bounded by
 // the number of callers, and a single caller waits for nobody.
 package groupcommit
@@ -18,8 +18,9 @@ type Group[T any] struct {
 	run func(context.Context, []T) []error
 
 	mu      sync.Mutex
-	running bool
 	waiting []*call[T]
+	batch   *batch[T] // of the run under way
+	running bool      // so it is, or waiting[0] is about to begin one
 }
 
 type call[T any] struct {
@@ -39,9 +40,10 @@ func New[T any](run func(ctx context.Context, items []T) []error) *Group[T] {
 	return &Group[T]{run: run}
 }
 
-// Do has item dealt with by a run that begins after the call, and returns
-// run's error for it. When ctx ends first, Do returns the context's error; a
-// run that had begun by then may still have its effect.
+// Do has item dealt with by a run that begins after the call, or has the call
+// join, and returns run's error for it. When ctx ends first, Do returns the
+// context's error; a run that had taken the item by then may still have its
+// effect.
 func (g *Group[T]) Do(ctx context.Context, item T) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -50,8 +52,7 @@ func (g *Group[T]) Do(ctx context.Context, item T) error {
 	g.mu.Lock()
 	g.waiting = append(g.waiting, c)
 	if !g.running {
-		g.running = true
-		close(c.lead)
+		g.passLead()
 	}
 	g.mu.Unlock()
 
@@ -67,16 +68,27 @@ func (g *Group[T]) Do(ctx context.Context, item T) error {
 	}
 }
 
+// Join is for run alone. It makes the run serve those who have called since it
+// began, and returns their items: the errors that run returns are for these,
+// too, behind those that it had before. A run whose callers have all given up
+// is joined by nobody.
+func (g *Group[T]) Join() []T {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	items, ok := g.batch.add(g.waiting)
+	if ok {
+		g.waiting = nil
+	}
+	return items
+}
+
 // abandon takes a call that nobody waits for any more out of the queue, and
 // passes the lead on if it held it.
 func (g *Group[T]) abandon(c *call[T]) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i, w := range g.waiting {
-		if w == c {
-			g.waiting = append(g.waiting[:i], g.waiting[i+1:]...)
-			break
-		}
+	if i := slices.Index(g.waiting, c); i >= 0 {
+		g.waiting = slices.Delete(g.waiting, i, i+1)
 	}
 	select {
 	case <-c.lead:
@@ -93,62 +105,82 @@ func (g *Group[T]) passLead() {
 	}
 }
 
-// lead runs once for everybody who waits.
+// lead runs once for everybody who waits, its caller included.
 func (g *Group[T]) lead(leader *call[T]) {
+	b := &batch[T]{}
+	b.ctx, b.cancel = context.WithCancel(context.WithoutCancel(leader.ctx))
 	g.mu.Lock()
-	batch := g.waiting
-	g.waiting = nil
+	g.batch = b
 	g.mu.Unlock()
+	items := g.Join()
 
-	items := make([]T, len(batch))
-	for i, c := range batch {
-		items[i] = c.item
-	}
-	ctx, stop := whileAny(leader.ctx, batch)
-	// Even if run panics, nobody may be left waiting: HTTP servers go on after
-	// a panic.
-	errs := slices.Repeat([]error{errPanicked}, len(batch))
+	var errs []error
+	returned := false
 	defer func() {
-		stop()
-		for i, c := range batch {
-			c.err = errs[i]
-			close(c.done)
+		// Even if run panics, nobody may be left waiting: HTTP servers go on
+		// after a panic.
+		if !returned {
+			errs = slices.Repeat([]error{errPanicked}, len(b.calls))
 		}
+		b.end(errs)
 		g.mu.Lock()
+		g.batch = nil
 		g.passLead()
 		g.mu.Unlock()
 	}()
-	if got := g.run(ctx, items); got != nil {
-		errs = got
-	} else {
-		clear(errs)
-	}
+	errs = g.run(b.ctx, items)
+	returned = true
 }
 
 var errPanicked = errors.New("the run that served this call panicked")
 
-// whileAny returns a context that ends when the contexts of all calls have,
-// so that one caller's impatience is not another's failure.
-func whileAny[T any](parent context.Context, calls []*call[T]) (context.Context, func()) {
-	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
-	var (
-		mu    sync.Mutex
-		left  = len(calls)
-		stops = make([]func() bool, 0, len(calls)+1)
-	)
-	for _, c := range calls {
-		stops = append(stops, context.AfterFunc(c.ctx, func() {
-			mu.Lock()
-			defer mu.Unlock()
-			if left--; left == 0 {
-				cancel()
-			}
-		}))
+// batch is the callers whom one run serves. Its context ends when the contexts
+// of all of them have, so that one caller's impatience is not another's
+// failure.
+type batch[T any] struct {
+	ctx    context.Context
+	cancel context.CancelFunc
+	calls  []*call[T]
+	stops  []func() bool
+
+	mu   sync.Mutex
+	left int // callers who have not given up
+}
+
+// add lets calls share the run unless it has nobody left to go on for.
+func (b *batch[T]) add(calls []*call[T]) (items []T, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
+		return nil, false
 	}
-	return ctx, func() {
-		for _, stop := range stops {
-			stop()
+	b.left += len(calls)
+	for _, c := range calls {
+		b.calls = append(b.calls, c)
+		b.stops = append(b.stops, context.AfterFunc(c.ctx, b.giveUp))
+		items = append(items, c.item)
+	}
+	return items, true
+}
+
+func (b *batch[T]) giveUp() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.left--; b.left == 0 {
+		b.cancel()
+	}
+}
+
+// end answers the callers, each with its error or all with none.
+func (b *batch[T]) end(errs []error) {
+	for _, stop := range b.stops {
+		stop()
+	}
+	b.cancel()
+	for i, c := range b.calls {
+		if errs != nil {
+			c.err = errs[i]
 		}
-		cancel()
+		close(c.done)
 	}
 }

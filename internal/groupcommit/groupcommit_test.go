@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,6 +88,105 @@ func TestARunStartsAfterTheCall(t *testing.T) {
 		if runs != 2 {
 			t.Errorf("%d runs, want 2", runs)
 		}
+	})
+}
+
+func TestCallersJoinARun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		odd := errors.New("odd")
+		var runs [][]int
+		var g *groupcommit.Group[int]
+		g = groupcommit.New(func(_ context.Context, items []int) []error {
+			<-release
+			items = append(items, g.Join()...)
+			if more := g.Join(); more != nil {
+				t.Errorf("%v joined twice, or from nowhere", more)
+			}
+			runs = append(runs, items)
+			errs := make([]error, len(items))
+			for i, n := range items {
+				if n%2 == 1 {
+					errs[i] = fmt.Errorf("%d: %w", n, odd)
+				}
+			}
+			return errs
+		})
+		var wg sync.WaitGroup
+		for i := range 10 {
+			wg.Go(func() {
+				if err := g.Do(t.Context(), i); errors.Is(err, odd) != (i%2 == 1) {
+					t.Errorf("%d: got %v", i, err)
+				}
+			})
+			synctest.Wait()
+		}
+		close(release)
+		wg.Wait()
+		if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}; len(runs) != 1 || !slices.Equal(runs[0], want) {
+			t.Errorf("runs served %v, want one with %v", runs, want)
+		}
+	})
+}
+
+// Who comes late must not share a context that has ended.
+func TestNobodyJoinsARunThatIsGivenUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var served [][]string
+		var g *groupcommit.Group[string]
+		g = groupcommit.New(func(ctx context.Context, items []string) []error {
+			<-release
+			served = append(served, append(items, g.Join()...))
+			return []error{ctx.Err()}
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { g.Do(ctx, "gives up") })
+		synctest.Wait()
+		wg.Go(func() {
+			if err := g.Do(t.Context(), "stays"); err != nil {
+				t.Errorf("who stayed: %v", err)
+			}
+		})
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		if len(served) != 2 || !slices.Equal(served[1], []string{"stays"}) {
+			t.Errorf("served %q", served)
+		}
+	})
+}
+
+// A run that late callers have joined goes on for them.
+func TestACancelledCallerLeavesARunToThoseWhoJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		join, release := make(chan struct{}), make(chan struct{})
+		var g *groupcommit.Group[string]
+		g = groupcommit.New(func(ctx context.Context, items []string) []error {
+			<-join
+			items = append(items, g.Join()...)
+			<-release
+			return slices.Repeat([]error{ctx.Err()}, len(items))
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { g.Do(ctx, "gives up") })
+		synctest.Wait()
+		wg.Go(func() {
+			if err := g.Do(t.Context(), "joins"); err != nil {
+				t.Errorf("who joined: %v", err)
+			}
+		})
+		synctest.Wait()
+		close(join)
+		synctest.Wait()
+		cancel()
+		synctest.Wait()
+		close(release)
+		wg.Wait()
 	})
 }
 
