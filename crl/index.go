@@ -62,11 +62,7 @@ func NewIndex(data []byte) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("indexing CRL: %w", err)
 	}
-	d, err := readDocument(der)
-	if err != nil {
-		return nil, fmt.Errorf("indexing CRL: %w", err)
-	}
-	ix, err := newIndex(d)
+	ix, err := newIndex(der)
 	if err != nil {
 		return nil, fmt.Errorf("indexing CRL: %w", err)
 	}
@@ -75,18 +71,18 @@ func NewIndex(data []byte) (*Index, error) {
 
 // indexOf indexes a list that was parsed, by its Raw field.
 func indexOf(list *x509.RevocationList) (*Index, error) {
-	d, err := readDocument(list.Raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	ix, err := newIndex(d)
+	ix, err := newIndex(list.Raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return ix, nil
 }
 
-func newIndex(d *document) (*Index, error) {
+func newIndex(der []byte) (*Index, error) {
+	d, err := readDocument(der)
+	if err != nil {
+		return nil, err
+	}
 	// What is allocated before all is known to be well-formed depends on what
 	// could be.
 	counts, octets := d.measure()
@@ -105,7 +101,6 @@ func newIndex(d *document) (*Index, error) {
 
 	// To put each record in its bucket at once would be to wait for memory
 	// each time, so they go to their part first.
-	var err error
 	ix.fault, err = d.readItems(func(at, octets int, serial []byte) {
 		part := partOf(serial)
 		ix.put(next[part], at, octets)
@@ -266,10 +261,9 @@ func (ix *Index) find(serial []byte) (e Entry, ok bool) {
 	hash := ix.hash(serial)
 	begin, end := ix.entries(first + bucket(hash, next-first))
 	for i, tag := range ix.tags[begin:end] {
-		if tag != uint8(hash) || !bytes.Equal(ix.serial(begin+i), serial) {
-			continue
+		if tag == uint8(hash) && bytes.Equal(ix.serial(begin+i), serial) {
+			return ix.entry(begin + i), true
 		}
-		return ix.entry(begin + i), true
 	}
 	return Entry{}, false
 }

@@ -107,11 +107,7 @@ func sign(t *Template, issuer *x509.Certificate, key crypto.Signer) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	d, err := readDocument(draft)
-	if err != nil {
-		return nil, fmt.Errorf("checking it: %w", err)
-	}
-	ix, err := newIndex(d)
+	ix, err := newIndex(draft)
 	if err != nil {
 		return nil, fmt.Errorf("checking it: %w", err)
 	}
@@ -130,7 +126,8 @@ func sign(t *Template, issuer *x509.Certificate, key crypto.Signer) ([]byte, err
 		return nil, err
 	}
 	// But for algorithm and signature it is the draft.
-	if d, err = readDocument(der); err == nil {
+	d, err := readDocument(der)
+	if err == nil {
 		err = authentic(d.head, issuer)
 	}
 	if err != nil {
