@@ -135,7 +135,7 @@ func TestAcceptsAsBroker(t *testing.T) {
 	}
 
 	write(t, path, crl.EncodePEM(lists...))
-	broker, err := startBroker(t, dir)
+	broker, err := startBroker(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,10 +204,60 @@ func TestAcceptsAsBroker(t *testing.T) {
 		})
 	}
 
+	t.Run("none, by TLS 1.3", func(t *testing.T) {
+		roots := x509.NewCertPool()
+		roots.AddCert(root.cert)
+		conn, err := tls.Dial("tcp", broker.Addr(), &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		// The broker's verdict comes after the client's handshake has ended.
+		if _, err = conn.Read(make([]byte, 1)); received(t, err) != tlsalert.CertificateRequired {
+			t.Errorf("got %v, want certificate_required", err)
+		}
+	})
+
+	reload := func(t *testing.T, lists ...*x509.RevocationList) {
+		t.Helper()
+		write(t, path, crl.EncodePEM(lists...))
+		if err := broker.Reload(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	numbered := func(serial int64) tls.Certificate {
+		return root.issue(t, key, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(serial) })
+	}
+	t.Run("only the intermediate's list", func(t *testing.T) {
+		only := inter.list(t, 1, now)
+		reload(t, only)
+		for name, tc := range map[string]struct {
+			client tls.Certificate
+			want   error
+		}{
+			"of the intermediate": {inter.issue(t, key, nil, inter), nil},
+			"of the root":         {numbered(5), crl.ErrMissing},
+		} {
+			if err := ask(t, []*x509.RevocationList{only}, tc.client); !errors.Is(err, tc.want) {
+				t.Errorf("%s: got %v, want %v", name, err, tc.want)
+			}
+		}
+	})
+	older, newer := root.list(t, 1, now.Add(-time.Second), 66), root.list(t, 2, now, 67)
+	for name, lists := range map[string][]*x509.RevocationList{"newer list last": {older, newer}, "newer list first": {newer, older}} {
+		t.Run(name, func(t *testing.T) {
+			reload(t, lists...)
+			for serial, want := range map[int64]error{66: nil, 67: crl.ErrRevoked} {
+				if err := ask(t, lists, numbered(serial)); !errors.Is(err, want) {
+					t.Errorf("serial %d: got %v, want %v", serial, err, want)
+				}
+			}
+		})
+	}
+
 	// Each list there is a test for, alone and beside a good one, with clients
 	// that are on it and that are not.
-	innocent := root.issue(t, key, nil)
-	revoked := root.issue(t, key, func(c *x509.Certificate) { c.SerialNumber = big.NewInt(66) })
+	innocent, revoked := numbered(5), numbered(66)
 	alsoCA := root.issue(t, key, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
 	pointed := root.issue(t, key, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://b/", "http://a/"} })
 	good := parse(t, root.forge(now, nil))
@@ -218,10 +268,7 @@ func TestAcceptsAsBroker(t *testing.T) {
 		bad := parse(t, tc.make(root, other, now.Add(time.Second)))
 		for name, lists := range map[string][]*x509.RevocationList{tc.name: {bad}, tc.name + " beside a good one": {good, bad}} {
 			t.Run(name, func(t *testing.T) {
-				write(t, path, crl.EncodePEM(lists...))
-				if err := broker.Reload(); err != nil {
-					t.Fatal(err)
-				}
+				reload(t, lists...)
 				for _, client := range []tls.Certificate{innocent, revoked, alsoCA, pointed} {
 					_ = ask(t, lists, client)
 				}

@@ -246,8 +246,11 @@ func digitPairs(b []byte) (pairs uint64, ok bool) {
 	if (x|(x+0x7676767676767676))&0x8080808080808080 != 0 {
 		return 0, false
 	}
-	return (x*10 + x>>8) & 0x00ff00ff00ff00ff, true
+	return inPairs(x), true
 }
+
+// inPairs turns eight digits into four numbers likewise.
+func inPairs(digits uint64) uint64 { return (digits*10 + digits>>8) & 0x00ff00ff00ff00ff }
 
 // time is what a stamp that was read means.
 func (t stamp) time() time.Time {
@@ -271,3 +274,31 @@ func (t stamp) after(u stamp) bool {
 	}
 	return t.time().After(u.time())
 }
+
+// packDate puts the twelve digits of a UTCTime into six octets, the day's in
+// their lower halves and the time's in the upper ones.
+func packDate(b []byte) uint64 {
+	return binary.LittleEndian.Uint64(b)&sixDigits | binary.LittleEndian.Uint64(b[4:])>>16&sixDigits<<4
+}
+
+const sixDigits = 0x0f0f0f0f0f0f
+
+// unpackDate is what a packed date that isDate has accepted means. time.Date
+// takes as long as all the rest of a lookup.
+func unpackDate(packed uint64) time.Time {
+	date, clock := inPairs(packed&sixDigits), inPairs(packed>>4&sixDigits)
+	month, day := date>>16&0xff, date>>32
+	year := (date&0xff + 50) % 100 // since 1950
+	if month <= 2 || year%4 != 2 {
+		day--
+	}
+	days := 365*year + (year+1)/4 + uint64(daysBefore[month]) + day
+	seconds := (days*24+clock&0xff)*3600 + clock>>16&0xff*60 + clock>>32
+	return time.Unix(start1950+int64(seconds), 0).UTC()
+}
+
+// start1950 is 1950-01-01T00:00:00Z.
+const start1950 = -631152000
+
+// daysBefore is how many days there are before a month.
+var daysBefore = [...]uint16{0, 0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334}

@@ -51,15 +51,10 @@ func diff(old, new *x509.RevocationList) (c Changes, err error) {
 		return c, err
 	}
 	for it := range is.items() {
-		s, known := was.find(it.serial)
-		if !known {
+		switch before, known := was.find(it.serial); {
+		case !known:
 			c.Added = append(c.Added, it.whole())
-			continue
-		}
-		var before item
-		s.again(&before)
-		e, earlier := it.entry(), before.entry()
-		if e.Reason != earlier.Reason || !e.RevokedAt.Equal(earlier.RevokedAt) {
+		case !it.entry().agrees(before):
 			c.Changed = append(c.Changed, it.whole())
 		}
 	}
@@ -69,6 +64,11 @@ func diff(old, new *x509.RevocationList) (c Changes, err error) {
 		}
 	}
 	return c, nil
+}
+
+// agrees says whether two entries say the same of a serial.
+func (e Entry) agrees(other Entry) bool {
+	return e.Reason == other.Reason && e.RevokedAt.Equal(other.RevokedAt)
 }
 
 // newer returns ErrRollback unless new may follow old: its number is greater

@@ -301,33 +301,17 @@ func (s *scanner) item(it *item) error {
 	return body.done("the entry's extensions")
 }
 
-// count returns how many entries there are, if none is malformed.
-func (d *document) count() (n int) {
-	for b := d.revoked.bytes(); len(b) >= 2; n++ {
-		if size := 2 + int(b[1]); b[1] < 0x80 && size <= len(b) {
-			b = b[size:]
-			continue
-		}
-		s := scanner{b, 0, len(b)}
-		s.element()
-		if s.at == 0 {
-			break
-		}
-		b = s.bytes()
-	}
-	return n
-}
-
 // readItems reads every entry, and returns what keeps a broker from judging by
 // the list, the first fault of each kind. visit, unless nil, is told each
-// entry's offset and serial.
-func (d *document) readItems(visit func(at int, serial []byte)) (fault, err error) {
+// entry's offset and serial, and the serial's length again if the entry is of
+// the usual form, else 0.
+func (d *document) readItems(visit func(at, octets int, serial []byte)) (fault, err error) {
 	var scope, critical error
 	s := d.revoked
 	for !s.empty() {
 		if n, octets := usualItem(s.bytes()); n > 0 {
 			if visit != nil {
-				visit(s.at, s.der[s.at+usualSerial:s.at+usualSerial+octets])
+				visit(s.at, octets, s.der[s.at+usualSerial:s.at+usualSerial+octets])
 			}
 			s.at += n
 			continue
@@ -345,7 +329,7 @@ func (d *document) readItems(visit func(at int, serial []byte)) (fault, err erro
 			scope, critical = cmp.Or(scope, ofOthers), cmp.Or(critical, unknown)
 		}
 		if visit != nil {
-			visit(at, it.serial)
+			visit(at, 0, it.serial)
 		}
 	}
 	return errors.Join(scope, critical), nil

@@ -20,7 +20,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/crl"
 )
 
-// exampleCA stands for the CA that both examples have at hand.
+// exampleCA stands for the CA that the examples have at hand.
 func exampleCA() (*x509.Certificate, *ecdsa.PrivateKey) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -44,6 +44,21 @@ func exampleCA() (*x509.Certificate, *ecdsa.PrivateKey) {
 		log.Fatal(err)
 	}
 	return cert, key
+}
+
+// exampleList stands for a list that the CA has published, current for a day.
+func exampleList(ca *x509.Certificate, key *ecdsa.PrivateKey, number int64, thisUpdate time.Time, entries ...crl.Entry) *x509.RevocationList {
+	der, err := crl.Sign(&crl.Template{
+		Number: big.NewInt(number), ThisUpdate: thisUpdate, NextUpdate: thisUpdate.Add(24 * time.Hour), Entries: entries,
+	}, ca, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	list, err := crl.Parse(der)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return list
 }
 
 func ExampleSign() {
@@ -88,16 +103,7 @@ func ExampleFile_Install() {
 
 	// An attacker who replays list 6 does not bring back what 7 revoked.
 	for _, number := range []int64{6, 7, 6} {
-		now := time.Now()
-		der, err := crl.Sign(&crl.Template{Number: big.NewInt(number), ThisUpdate: now, NextUpdate: now.Add(time.Hour)}, ca, key)
-		if err != nil {
-			log.Fatal(err)
-		}
-		list, err := crl.Parse(der)
-		if err != nil {
-			log.Fatal(err)
-		}
-		changed, err := file.Install(list)
+		changed, err := file.Install(exampleList(ca, key, number, time.Now()))
 		fmt.Println(number, changed, errors.Is(err, crl.ErrRollback))
 	}
 	fmt.Println(file.Check(time.Now()))
@@ -113,20 +119,6 @@ func ExampleFile_Install() {
 func ExampleAccepts() {
 	ca, key := exampleCA()
 	now := time.Now()
-	sign := func(number int64, at time.Time) *x509.RevocationList {
-		der, err := crl.Sign(&crl.Template{
-			Number: big.NewInt(number), ThisUpdate: at, NextUpdate: at.Add(24 * time.Hour),
-			Entries: []crl.Entry{{Serial: big.NewInt(0x8fa3), RevokedAt: at, Reason: crl.KeyCompromise}},
-		}, ca, key)
-		if err != nil {
-			log.Fatal(err)
-		}
-		list, err := crl.Parse(der)
-		if err != nil {
-			log.Fatal(err)
-		}
-		return list
-	}
 	device := func(serial int64) []*x509.Certificate {
 		der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
 			SerialNumber: big.NewInt(serial), NotBefore: now.Add(-time.Minute), NotAfter: now.Add(time.Hour),
@@ -142,10 +134,11 @@ func ExampleAccepts() {
 	}
 
 	cafile := []*x509.Certificate{ca}
-	crlfile := []*x509.RevocationList{sign(1, now)}
+	stolen := crl.Entry{Serial: big.NewInt(0x8fa3), RevokedAt: now, Reason: crl.KeyCompromise}
+	crlfile := []*x509.RevocationList{exampleList(ca, key, 1, now, stolen)}
 	fmt.Println(crl.Accepts(crlfile, cafile, device(0x8fa4), now))
 	fmt.Println(errors.Is(crl.Accepts(crlfile, cafile, device(0x8fa3), now), crl.ErrRevoked))
-	crlfile = []*x509.RevocationList{sign(1, now.Add(-25*time.Hour))}
+	crlfile = []*x509.RevocationList{exampleList(ca, key, 1, now.Add(-25*time.Hour))}
 	fmt.Println(errors.Is(crl.Accepts(crlfile, cafile, device(0x8fa4), now), crl.ErrExpired))
 	// Output:
 	// <nil>
@@ -155,18 +148,10 @@ func ExampleAccepts() {
 
 func ExampleLint() {
 	ca, key := exampleCA()
-	now := time.Now()
-	der, err := crl.Sign(&crl.Template{
-		Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(30 * 24 * time.Hour),
-		Entries: []crl.Entry{{Serial: big.NewInt(0x8fa3), RevokedAt: now, Reason: crl.CertificateHold}},
-	}, ca, key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	list, err := crl.Parse(der)
-	if err != nil {
-		log.Fatal(err)
-	}
+	noon := time.Date(2026, time.March, 1, 12, 0, 0, 0, time.UTC)
+	list := exampleList(ca, key, 1, noon,
+		crl.Entry{Serial: big.NewInt(0x8fa3), RevokedAt: noon.Add(time.Hour)},
+		crl.Entry{Serial: big.NewInt(0x8fa4), RevokedAt: noon, Reason: crl.CertificateHold})
 	findings, err := crl.Lint(list)
 	if err != nil {
 		log.Fatal(err)
@@ -175,20 +160,16 @@ func ExampleLint() {
 		fmt.Println(f)
 	}
 	// Output:
-	// advice: valid for 720h0m0s (want at most 240h0m0s) (lifetime, CA/Browser Forum, Baseline Requirements, section 4.9.7)
-	// advice: serial 8fa3: the certificate is on hold (reason-hold, CA/Browser Forum, Baseline Requirements, section 4.9.13)
+	// advice: serial 8fa3: revocationDate 260301130000Z is after thisUpdate 260301120000Z (revocation-date-future, RFC 5280, section 5.1.2.6)
+	// advice: serial 8fa4: the certificate is on hold (reason-hold, CA/Browser Forum, Baseline Requirements, section 4.9.13)
 }
 
 // The CA's service is asked first; where a certificate says that its list is
 // to be had stands in for it.
 func ExampleRefresher() {
 	ca, key := exampleCA()
-	now := time.Now()
-	der, err := crl.Sign(&crl.Template{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(24 * time.Hour)}, ca, key)
-	if err != nil {
-		log.Fatal(err)
-	}
-	point := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(der) }))
+	list := exampleList(ca, key, 1, time.Now())
+	point := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(list.Raw) }))
 	defer point.Close()
 	dir, err := os.MkdirTemp("", "example")
 	if err != nil {
@@ -208,13 +189,18 @@ func ExampleRefresher() {
 			fmt.Println("tell the broker")
 			return nil
 		},
-		Notify: func(_ context.Context, e crl.Event) { fmt.Println(e.Kind) },
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	defer cancel()
-	_ = r.Run(ctx)
+	ctx, stop := context.WithCancel(context.Background())
+	r.Notify = func(_ context.Context, e crl.Event) {
+		fmt.Println(e.Kind)
+		if e.Kind == crl.EventInstalled {
+			stop() // else Run goes on
+		}
+	}
+	fmt.Println(r.Run(ctx))
 	// Output:
 	// tell the broker
 	// failed
 	// installed
+	// context canceled
 }

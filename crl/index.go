@@ -3,6 +3,7 @@ package crl
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -12,8 +13,8 @@ import (
 )
 
 // Index finds entries of a list by serial. It is made for lists of any size:
-// beside the list's DER, in which entries stay, it keeps six bytes for
-// each. It is immutable and safe for concurrent use.
+// beside the list's DER it keeps a table of what the entries say, about half as
+// large. It is immutable and safe for concurrent use.
 type Index struct {
 	d     *document
 	fault error // of an entry, that Verify reports
@@ -21,15 +22,33 @@ type Index struct {
 	// A hash table whose buckets lie one after the other, in the list's order
 	// within. A serial that is not listed is mostly told by its bucket's tags,
 	// eight more bits of the hash, which for a million entries still are in
-	// the processor's cache. The hash is seeded, as serials may be hostile.
+	// the processor's cache. For one that is listed a single record has to
+	// come from memory, and that says all that Lookup returns. The hash is
+	// seeded, as serials may be hostile.
 	seed    maphash.Seed
-	ends    []uint32 // of the buckets
+	parts   [parts + 1]uint32 // where the buckets of each part begin
+	ends    []uint32          // of the buckets
 	tags    []uint8
-	offsets []uint32 // into the DER
+	records []byte
+	stride  int // of records
 }
 
-// perBucket is how many entries a bucket has on average.
-const perBucket = 8
+const (
+	perBucket = 8 // entries in a bucket, on average
+
+	// parts is how many parts the table has, by the serials' last octet. The
+	// records of one of them, for a list of a million, are in the cache
+	// together.
+	parts = 64
+)
+
+func partOf(serial []byte) int { return int(serial[len(serial)-1]) % parts }
+
+// A record is eight octets, and the serial. The eight are, as a number, the
+// serial's length, the reason, shifted by 8, and the date as packDate has it,
+// shifted by 16. Where a serial has no room, or the entry is not of the usual
+// form, the length is 0 and all above it an offset into the DER.
+const recordHead = 8
 
 // minEntry is the size of the shortest entry: headers, a serial of one octet,
 // a UTCTime.
@@ -43,11 +62,7 @@ func NewIndex(data []byte) (*Index, error) {
 	if err != nil {
 		return nil, fmt.Errorf("indexing CRL: %w", err)
 	}
-	d, err := readDocument(der)
-	if err != nil {
-		return nil, fmt.Errorf("indexing CRL: %w", err)
-	}
-	ix, err := newIndex(d)
+	ix, err := newIndex(der)
 	if err != nil {
 		return nil, fmt.Errorf("indexing CRL: %w", err)
 	}
@@ -56,56 +71,145 @@ func NewIndex(data []byte) (*Index, error) {
 
 // indexOf indexes a list that was parsed, by its Raw field.
 func indexOf(list *x509.RevocationList) (*Index, error) {
-	d, err := readDocument(list.Raw)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	ix, err := newIndex(d)
+	ix, err := newIndex(list.Raw)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
 	}
 	return ix, nil
 }
 
-func newIndex(d *document) (*Index, error) {
+func newIndex(der []byte) (*Index, error) {
+	d, err := readDocument(der)
+	if err != nil {
+		return nil, err
+	}
 	// What is allocated before all is known to be well-formed depends on what
 	// could be.
-	n := min(d.count(), (d.revoked.end-d.revoked.at)/minEntry)
-	ix := &Index{
-		d:       d,
-		seed:    maphash.MakeSeed(),
-		ends:    make([]uint32, n/perBucket+1),
-		tags:    make([]uint8, n),
-		offsets: make([]uint32, n),
+	counts, octets := d.measure()
+	n, next := 0, [parts]int{} // record of each part
+	for part, count := range counts {
+		next[part] = n
+		n += count
 	}
-	type place struct{ hash, at uint32 }
-	places := make([]place, 0, n)
-	var err error
-	ix.fault, err = d.readItems(func(at int, serial []byte) {
-		hash := ix.hash(serial)
-		places = append(places, place{hash, uint32(at)})
-		ix.ends[ix.bucket(hash)]++
+	ix := &Index{d: d, seed: maphash.MakeSeed()}
+	if n > 0 {
+		// Few long serials among many short ones get no room.
+		average := (d.revoked.end - d.revoked.at) / n
+		ix.stride = recordHead + min(octets, average*3/4-recordHead)
+	}
+	ix.records = make([]byte, n*ix.stride)
+
+	// To put each record in its bucket at once would be to wait for memory
+	// each time, so they go to their part first.
+	ix.fault, err = d.readItems(func(at, octets int, serial []byte) {
+		part := partOf(serial)
+		ix.put(next[part], at, octets)
+		next[part]++
 	})
 	if err != nil {
 		return nil, err
 	}
-	begin := uint32(0)
-	for b, size := range ix.ends {
-		ix.ends[b] = begin
-		begin += size
+	ix.tags = make([]uint8, n)
+	ix.ends = make([]uint32, 0, n/perBucket+parts)
+	var s sorter
+	begin := 0
+	for part, end := range next {
+		ix.parts[part] = uint32(len(ix.ends))
+		if begin < end {
+			s.sort(ix, begin, end)
+		}
+		begin = end
 	}
-	for _, p := range places {
-		end := &ix.ends[ix.bucket(p.hash)]
-		ix.tags[*end], ix.offsets[*end] = uint8(p.hash), p.at
+	ix.parts[parts] = uint32(len(ix.ends))
+	return ix, nil
+}
+
+// measure returns how many entries each part has, and how long the longest
+// serial is but for those that RFC 5280 forbids, if no entry is malformed.
+func (d *document) measure() (counts [parts]int, octets int) {
+	for b := d.revoked.bytes(); len(b) >= minEntry; {
+		size, n := 2+int(b[1]), int(b[3])
+		if b[1] < 0x80 && minEntry <= size && size <= len(b) && 0 < n && n < size-usualSerial {
+			counts[partOf(b[:usualSerial+n])]++
+			octets = max(octets, n)
+			b = b[size:]
+			continue
+		}
+		s := scanner{b, 0, len(b)}
+		serial := serialOf(&s)
+		if len(serial) == 0 || s.at < minEntry {
+			break
+		}
+		counts[partOf(serial)]++
+		b = s.bytes()
+	}
+	return counts, min(octets, maxSerialOctets)
+}
+
+// serialOf moves behind an entry and returns its serial.
+func serialOf(s *scanner) []byte {
+	_, entry := s.element()
+	_, serial := entry.element()
+	return serial.bytes()
+}
+
+// put writes the record of the entry at an offset. octets is the length of its
+// serial, if it is of the usual form, else 0.
+func (ix *Index) put(i, at, octets int) {
+	record := ix.record(i)
+	if octets == 0 || octets > len(record)-recordHead {
+		binary.LittleEndian.PutUint64(record, uint64(at)<<8)
+		return
+	}
+	entry := ix.d.revoked.der[at:]
+	entry = entry[:2+int(entry[1])]
+	date := entry[usualSerial+octets:]
+	head := uint64(octets) | packDate(date[2:])<<16
+	if len(date) > usualDate {
+		head |= uint64(entry[len(entry)-1]) << 8
+	}
+	binary.LittleEndian.PutUint64(record, head)
+	copy(record[recordHead:], entry[usualSerial:usualSerial+octets])
+}
+
+func (ix *Index) record(i int) []byte {
+	return ix.records[i*ix.stride : (i+1)*ix.stride]
+}
+
+// sorter has what is needed once for each part.
+type sorter struct {
+	records []byte
+	hashes  []uint32
+}
+
+// sort puts the records from begin to end, which are a part, into buckets.
+func (s *sorter) sort(ix *Index, begin, end int) {
+	s.records = append(s.records[:0], ix.records[begin*ix.stride:end*ix.stride]...)
+	s.hashes = s.hashes[:0]
+	at := len(ix.ends)
+	ix.ends = ix.ends[:at+(end-begin)/perBucket+1]
+	ends := ix.ends[at:]
+	for i := begin; i < end; i++ {
+		hash := ix.hash(ix.serial(i))
+		s.hashes = append(s.hashes, hash)
+		ends[bucket(hash, len(ends))]++
+	}
+	for i, size := range ends {
+		ends[i] = uint32(begin)
+		begin += int(size)
+	}
+	for i, hash := range s.hashes {
+		end := &ends[bucket(hash, len(ends))]
+		ix.tags[*end] = uint8(hash)
+		copy(ix.record(int(*end)), s.records[i*ix.stride:])
 		*end++
 	}
-	return ix, nil
 }
 
 func (ix *Index) hash(serial []byte) uint32 { return uint32(maphash.Bytes(ix.seed, serial)) }
 
 // bucket is chosen by the hash's upper bits.
-func (ix *Index) bucket(hash uint32) int { return int(uint64(hash) * uint64(len(ix.ends)) >> 32) }
+func bucket(hash uint32, of int) int { return int(uint64(hash) * uint64(of) >> 32) }
 
 // entries returns where a bucket begins and ends.
 func (ix *Index) entries(bucket int) (begin, end int) {
@@ -115,22 +219,21 @@ func (ix *Index) entries(bucket int) (begin, end int) {
 	return begin, int(ix.ends[bucket])
 }
 
-// from returns the list from an entry of the table on.
-func (ix *Index) from(i int) scanner {
-	r := ix.d.revoked
-	r.at = int(ix.offsets[i])
-	return r
+// serial returns the serial in a record.
+func (ix *Index) serial(i int) []byte {
+	r := ix.record(i)
+	if n := int(r[0]); n > 0 {
+		return r[recordHead : recordHead+n]
+	}
+	s := ix.elsewhere(r)
+	return serialOf(&s)
 }
 
-// serialOf returns the serial of an entry that was read before.
-func serialOf(s scanner) []byte {
-	if s.der[s.at+1] < 0x80 && s.der[s.at+3] < 0x80 {
-		at := s.at + usualSerial
-		return s.der[at : at+int(s.der[s.at+3])]
-	}
-	_, entry := s.element()
-	_, serial := entry.element()
-	return serial.bytes()
+// elsewhere returns the list from the entry on that a record points to.
+func (ix *Index) elsewhere(record []byte) scanner {
+	s := ix.d.revoked
+	s.at = int(binary.LittleEndian.Uint64(record) >> 8)
+	return s
 }
 
 // Lookup returns the entry for a serial, and whether there is one. A delta
@@ -139,48 +242,42 @@ func serialOf(s scanner) []byte {
 // Serial is the argument. Lookup does not allocate for serials within the 20
 // octets of RFC 5280.
 func (ix *Index) Lookup(serial *big.Int) (Entry, bool) {
-	var buf [20]byte
-	key := appendInteger(buf[:0], serial)
-	s, ok := ix.find(key)
-	if !ok {
-		return Entry{}, false
+	var buf [maxSerialOctets]byte
+	e, ok := ix.find(appendInteger(buf[:0], serial))
+	if ok {
+		e.Serial = serial
 	}
-	e := s.entryAgain()
-	e.Serial = serial
-	return e, true
+	return e, ok
 }
 
-// entryAgain is what the next item says, read before, without its serial.
-func (s *scanner) entryAgain() (e Entry) {
-	b := s.der[s.at:s.end]
-	n, octets := usualShape(b)
-	if n == 0 {
+// find returns the entry for a serial, which is the contents of an INTEGER,
+// and leaves the Entry's Serial out.
+func (ix *Index) find(serial []byte) (e Entry, ok bool) {
+	part := partOf(serial)
+	first, next := int(ix.parts[part]), int(ix.parts[part+1])
+	if first == next {
+		return Entry{}, false
+	}
+	hash := ix.hash(serial)
+	begin, end := ix.entries(first + bucket(hash, next-first))
+	for i, tag := range ix.tags[begin:end] {
+		if tag == uint8(hash) && bytes.Equal(ix.serial(begin+i), serial) {
+			return ix.entry(begin + i), true
+		}
+	}
+	return Entry{}, false
+}
+
+// entry returns what a record says, without the serial.
+func (ix *Index) entry(i int) Entry {
+	r := ix.record(i)
+	if r[0] == 0 {
 		var it item
+		s := ix.elsewhere(r)
 		s.again(&it)
 		return it.entry()
 	}
-	date := b[usualSerial+octets : n]
-	e.RevokedAt = stamp{tagUTCTime, date[2:usualDate]}.time()
-	if len(date) > usualDate {
-		e.Reason = Reason(b[n-1])
-	}
-	return e
-}
-
-// find returns the list from the entry for a serial on, which is the contents
-// of an INTEGER.
-func (ix *Index) find(serial []byte) (s scanner, ok bool) {
-	hash := ix.hash(serial)
-	begin, end := ix.entries(ix.bucket(hash))
-	for i, tag := range ix.tags[begin:end] {
-		if tag != uint8(hash) {
-			continue
-		}
-		if s = ix.from(begin + i); bytes.Equal(serialOf(s), serial) {
-			return s, true
-		}
-	}
-	return scanner{}, false
+	return Entry{RevokedAt: unpackDate(binary.LittleEndian.Uint64(r) >> 16), Reason: Reason(r[1])}
 }
 
 // twice returns a serial that is there more than once, nil if none is.
@@ -192,7 +289,7 @@ func (ix *Index) twice() []byte {
 				if ix.tags[i] != ix.tags[j] {
 					continue
 				}
-				if serial := serialOf(ix.from(i)); bytes.Equal(serial, serialOf(ix.from(j))) {
+				if serial := ix.serial(i); bytes.Equal(serial, ix.serial(j)) {
 					return serial
 				}
 			}
@@ -202,7 +299,7 @@ func (ix *Index) twice() []byte {
 }
 
 // Len returns the number of entries.
-func (ix *Index) Len() int { return len(ix.offsets) }
+func (ix *Index) Len() int { return len(ix.tags) }
 
 // All yields the entries in the list's order.
 func (ix *Index) All() iter.Seq[Entry] {

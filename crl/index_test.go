@@ -102,6 +102,17 @@ func TestIndex(t *testing.T) {
 	for i := range int64(3000) {
 		many.Entries = append(many.Entries, crl.Entry{Serial: big.NewInt(i*i + 1), RevokedAt: t0.Add(time.Duration(-i) * time.Hour), Reason: crl.Reason(i % 7)})
 	}
+	// A few serials for which records have no room, and all dates of UTCTime.
+	dates := &crl.Template{Number: big.NewInt(7), ThisUpdate: t0, NextUpdate: t0.Add(time.Hour)}
+	day := time.Date(1950, 1, 1, 0, 0, 0, 0, time.UTC)
+	for i := int64(1); day.Year() < 2050; i++ {
+		serial := big.NewInt(i)
+		if i%1000 == 0 {
+			serial.Lsh(serial, 140)
+		}
+		dates.Entries = append(dates.Entries, crl.Entry{Serial: serial, RevokedAt: day})
+		day = day.Add(24*time.Hour + 61*time.Second)
+	}
 	for _, tc := range []struct {
 		name string
 		list *x509.RevocationList
@@ -110,6 +121,7 @@ func TestIndex(t *testing.T) {
 		{"one", ca.list(t, 7, t0, 66)},
 		{"odd", parse(t, ca.forge(t0, func(l *tbsCertList) { l.Revoked = oddEntries() }))},
 		{"many", ca.sign(t, many)},
+		{"dates", ca.sign(t, dates)},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			b64 := base64.StdEncoding.EncodeToString(tc.list.Raw)
@@ -235,7 +247,9 @@ func TestIndexAllocatesLittle(t *testing.T) {
 	}
 	tbsAt := bytes.Index(good, tbs.RawTBSRevocationList)
 	head, tail := good[tbsAt+3:i], good[tbsAt+len(tbs.RawTBSRevocationList):]
+	valid := good[i+2 : i+2+20]
 	for name, entries := range map[string][]byte{
+		"small entries": concat(valid, bytes.Repeat([]byte("\x30\x03\x02\x01\x42"), size/5)),
 		"empty entries": bytes.Repeat([]byte{0x30, 0}, size/2),
 		"one huge":      concat([]byte{0x30, 0x83, 0x0f, 0xff, 0xfb}, make([]byte, size-5)),
 		"length beyond": concat([]byte{0x30, 0x84, 0x7f, 0xff, 0xff, 0xff}, make([]byte, size-6)),

@@ -55,14 +55,17 @@ func merge(base, delta *x509.RevocationList) (*Template, error) {
 		if listed[string(it.serial)] {
 			return
 		}
-		if s, ok := changes.find(it.serial); ok {
+		e, ok := changes.find(it.serial)
+		if ok {
 			listed[string(it.serial)] = true
-			s.again(it)
-			if it.entry().Reason == RemoveFromCRL {
-				return
-			}
+		} else {
+			e = it.entry()
 		}
-		t.Entries = append(t.Entries, it.whole())
+		if ok && e.Reason == RemoveFromCRL {
+			return
+		}
+		e.Serial = integer(it.serial)
+		t.Entries = append(t.Entries, e)
 	}
 	for it := range old.items() {
 		place(it)

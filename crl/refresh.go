@@ -95,8 +95,8 @@ type Event struct {
 }
 
 // Refresh asks the Source now, or the Fallbacks, installs the list if it is
-// newer, and reports whether it did so. If Installed fails the list is in place all the same:
-// changed is true and err tells of the failure.
+// newer, and reports whether it did so. If Installed fails the list is in place
+// all the same: changed is true and err tells of the failure.
 //
 // Rounds never overlap: Refresh waits for one that runs, in Run or in another
 // call, until ctx ends.

@@ -107,11 +107,7 @@ func sign(t *Template, issuer *x509.Certificate, key crypto.Signer) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	d, err := readDocument(draft)
-	if err != nil {
-		return nil, fmt.Errorf("checking it: %w", err)
-	}
-	ix, err := newIndex(d)
+	ix, err := newIndex(draft)
 	if err != nil {
 		return nil, fmt.Errorf("checking it: %w", err)
 	}
@@ -130,7 +126,8 @@ func sign(t *Template, issuer *x509.Certificate, key crypto.Signer) ([]byte, err
 		return nil, err
 	}
 	// But for algorithm and signature it is the draft.
-	if d, err = readDocument(der); err == nil {
+	d, err := readDocument(der)
+	if err == nil {
 		err = authentic(d.head, issuer)
 	}
 	if err != nil {
@@ -194,9 +191,12 @@ func hasFourDigits(t time.Time) bool {
 	return 0 <= year && year <= 9999
 }
 
-// maxSerialBits keeps a serial within the 20 octets of RFC 5280, section
-// 4.1.2.2, with the sign bit that DER needs.
-const maxSerialBits = 20*8 - 1
+// RFC 5280, section 4.1.2.2, limits serials to 20 octets, in which DER needs a
+// bit for the sign.
+const (
+	maxSerialOctets = 20
+	maxSerialBits   = 8*maxSerialOctets - 1
+)
 
 // unsigned is what gets signed: tbsCertList of RFC 5280, section 5.1, but for
 // the algorithm, which depends on the key.

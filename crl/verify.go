@@ -48,8 +48,9 @@ var (
 //
 // It is the list's Raw field that counts, for entries and extensions alike. A
 // list that [Parse] read is never malformed; [x509.ParseRevocationList] reads
-// more. Of faults in entries only the first is reported. SHA-1 signatures are accepted, as OpenSSL
-// does for lists. Verify takes no position on the issuer's own validity.
+// more. Of faults in entries the first of each kind is reported. SHA-1
+// signatures are accepted, as OpenSSL does for lists. Verify takes no position
+// on the issuer's own validity.
 func Verify(list *x509.RevocationList, issuer *x509.Certificate, now time.Time) error {
 	return errors.Join(authentic(list, issuer), usable(list), current(list, now))
 }
