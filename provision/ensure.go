@@ -63,12 +63,13 @@ func (e *ensuring) ensureChain(ctx context.Context, ca CA) error {
 	have, readErr := readFile(e.Files.CA, parseCerts)
 	chain, err := ca.Chain(ctx)
 	if err != nil {
+		err = fmt.Errorf("asking the CA: %w", err)
 		e.chain = have
 		if readErr == nil && !e.Overwrite && e.whyNotCert() == nil {
-			e.done(e.Files.CA, Kept, nil)
+			e.done(e.Files.CA, Kept, err)
 			return nil
 		}
-		return fmt.Errorf("asking the CA: %w", err)
+		return err
 	}
 	if len(chain) == 0 || chain[0] == nil || !chain[0].IsCA {
 		return errors.New("the CA's answer has no CA certificate")

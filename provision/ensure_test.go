@@ -139,18 +139,25 @@ func TestRevocationList(t *testing.T) {
 	}
 	first, second := list(ca, nil), list(ca, nil)
 	over := list(ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
+	ahead := list(ca, func(l *x509.RevocationList) {
+		l.ThisUpdate, l.NextUpdate = time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+	})
 	for _, tc := range []struct {
 		name        string
 		there, from *x509.RevocationList
 		want        *x509.RevocationList // nil: an error of that step
+		words       string               // of that error, or of the reason to keep the one there
 	}{
-		{"a newer one", first, second, second},
-		{"an older one never replaces a newer", second, first, second},
-		{"one that has expired", first, over, first},
-		{"one of another CA", first, list(stranger, nil), first},
-		{"none", first, nil, first},
-		{"none, and the one there has expired", over, nil, nil},
-		{"none, and none there", nil, nil, nil},
+		{"a newer one", first, second, second, ""},
+		{"the same one", first, first, first, ""},
+		{"an older one never replaces a newer", second, first, second, "the CA's list is older than the one there"},
+		{"one that has expired", first, over, first, "the CA's list: it has expired"},
+		{"one from the future", first, ahead, first, "the CA's list: it begins at"},
+		{"one of another CA", first, list(stranger, nil), first, "the CA's list: it is not of the CA"},
+		{"none", first, nil, first, "asking the CA: no list today"},
+		{"none, and the one there has expired", over, nil, nil, "asking the CA: no list today"},
+		{"an older one, and the one there has expired", over, first, nil, "older than the one there"},
+		{"none, and none there", nil, nil, nil, "asking the CA: no list today"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id := newP256(t)
@@ -159,13 +166,16 @@ func TestRevocationList(t *testing.T) {
 			if tc.there != nil {
 				write(t, id.Files.CRL, encodeCRL(tc.there))
 			}
-			_, err := id.Ensure(t.Context(), listless{ca, tc.from})
+			steps, err := id.Ensure(t.Context(), listless{ca, tc.from})
 			if tc.want == nil {
 				var step *provision.StepError
-				if !errors.As(err, &step) || step.Step != provision.StepCRL || step.Path != id.Files.CRL {
-					t.Fatalf("got %v, want an error of the list", err)
+				if !errors.As(err, &step) || step.Step != provision.StepCRL || step.Path != id.Files.CRL || !strings.Contains(err.Error(), tc.words) {
+					t.Fatalf("got %v, want an error of the list, with %q", err, tc.words)
 				}
 				return
+			}
+			if last := steps[len(steps)-1]; last.Action == provision.Kept && (last.Reason == "") != (tc.words == "") || !strings.Contains(last.Reason, tc.words) {
+				t.Errorf("the list was %s, because %q, want %q", last.Action, last.Reason, tc.words)
 			}
 			if err != nil {
 				t.Fatal(err)

@@ -63,7 +63,10 @@ type Owner struct{ UID, GID int }
 type Step struct {
 	Path   string
 	Action Action
-	Reason string // for Made: why, if something was there before
+	// Reason is, for a file that was Made in place of another, what was wrong
+	// with that; for one that was Kept although the CA could not be asked, or
+	// its answer not be used, why. Otherwise it is empty.
+	Reason string
 }
 
 // Action is what became of a file.
@@ -118,7 +121,8 @@ const (
 // a single rename. Only one Ensure may work on the same files at a time.
 //
 // If the CA does not answer and what is there is good, it stays, without
-// error. The revocation list comes last: if the only error is that it cannot
+// error, and so does a good revocation list when the CA's own is not of that
+// CA, older, expired or from the future; the steps say so. The list comes last: if the only error is that it cannot
 // be had, the rest is in order, and the error is a *StepError of StepCRL.
 func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
 	if err := id.validate(); err != nil {

@@ -254,8 +254,17 @@ func TestCAThatDoesNotAnswer(t *testing.T) {
 	id := newIdentity(t)
 	ensure(t, id, ca)
 	server.Close()
+	var unasked []string
+	id.Report = func(s provision.Step) {
+		if s.Action == provision.Kept && strings.Contains(s.Reason, "asking the CA: ") {
+			unasked = append(unasked, s.Path)
+		}
+	}
 	if got := ensure(t, id, ca); got != allKept {
 		t.Errorf("good files: %s, want %s", got, allKept)
+	}
+	if diff := cmp.Diff([]string{id.Files.CA, id.Files.CRL}, unasked); diff != "" {
+		t.Errorf("kept unasked, and said so (-want +got):\n%s", diff)
 	}
 	remove(t, id.Files.Cert)
 	before := snapshot(t, id.Files)

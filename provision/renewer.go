@@ -111,8 +111,11 @@ func (r *Renewer) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		for _, s := range steps {
-			if s.Action == Made {
+			switch {
+			case s.Action == Made:
 				logger.Info("file renewed", "file", s.Path, "because", s.Reason)
+			case s.Reason != "":
+				logger.Warn("file kept", "file", s.Path, "because", s.Reason)
 			}
 		}
 		wait := r.wait(every)

@@ -18,35 +18,33 @@ const maxList = 256 << 20
 // it returns puts it in its file. An error is about the list alone: that
 // nobody knows what is revoked, or not for long any more.
 func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err error) {
-	keep := func() error { return nil }
 	source, ok := ca.(CRLSource)
 	if !ok {
-		return keep, nil
+		return func() error { return nil }, nil
 	}
 	have, haveErr := e.readList()
-	if e.Files.CRL != "" && haveErr == nil {
-		keep = func() error { e.done(e.Files.CRL, Kept, nil); return nil }
-	}
 	e.list = have
-	list, err := source.CRL(ctx)
-	if err == nil {
-		err = e.checkList(list)
-	}
-	if err != nil {
-		if haveErr == nil {
-			return keep, nil
+	// keep leaves the list that is there, if that is good; because is what is
+	// wrong with the CA's.
+	keep := func(because error) (func() error, error) {
+		if haveErr != nil {
+			return nil, because
 		}
-		return nil, fmt.Errorf("asking the CA: %w", err)
+		return func() error { e.done(e.Files.CRL, Kept, because); return nil }, nil
+	}
+	list, err := source.CRL(ctx)
+	if err != nil {
+		return keep(fmt.Errorf("asking the CA: %w", err))
+	}
+	if err := e.checkList(list); err != nil {
+		return keep(fmt.Errorf("the CA's list: %w", err))
 	}
 	if have != nil && older(list, have) {
-		if haveErr == nil {
-			return keep, nil
-		}
-		return nil, fmt.Errorf("the CA's list is older than the one there: %w", haveErr)
+		return keep(errors.New("the CA's list is older than the one there"))
 	}
 	e.list = list
-	if have != nil && bytes.Equal(have.Raw, list.Raw) {
-		return keep, nil
+	if haveErr == nil && bytes.Equal(have.Raw, list.Raw) {
+		return keep(nil)
 	}
 	return func() error {
 		data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})

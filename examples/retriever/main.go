@@ -12,10 +12,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -123,11 +125,7 @@ func (r *retriever) once(ctx context.Context) error {
 			return errors.Join(report.Err(), fmt.Errorf("--report: %w", err))
 		}
 	}
-	for _, d := range report.Devices {
-		if d.Warning != "" {
-			fmt.Fprintf(r.stderr, "retriever: %s: warning: %s\n", d.Device, d.Warning)
-		}
-	}
+	r.warn(report)
 	if err := r.completeP12(report); err != nil {
 		return withRemedy(errors.Join(report.Err(), &provision.HookError{Err: err}))
 	}
@@ -135,6 +133,22 @@ func (r *retriever) once(ctx context.Context) error {
 		return withRemedy(report.Err())
 	}
 	return r.summarize(report)
+}
+
+// warn says each thing once: what is wrong with the CA is so for all devices.
+func (r *retriever) warn(report *enrol.Report) {
+	devices := map[string][]string{}
+	for _, d := range report.Devices {
+		devices[d.Warning] = append(devices[d.Warning], d.Device)
+	}
+	delete(devices, "")
+	for _, warning := range slices.Sorted(maps.Keys(devices)) {
+		who := devices[warning][0]
+		if more := len(devices[warning]) - 1; more > 0 {
+			who = fmt.Sprintf("%s and %d more", who, more)
+		}
+		fmt.Fprintf(r.stderr, "retriever: %s: warning: %s\n", who, warning)
+	}
 }
 
 // completeP12 makes the files that were not asked for when the certificates

@@ -9,7 +9,9 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,9 +26,8 @@ type Run struct {
 	// Renewer returns what keeps a device's identity. It may be called from
 	// several goroutines at a time.
 	Renewer func(device string) *provision.Renewer
-	// Parallel is how many devices are worked on at once. 0 is one more than
-	// there are processors: making keys is all they do, and while one waits
-	// for the CA or the disk another computes.
+	// Parallel is how many devices are worked on at once. 0 is four for each
+	// processor: while some wait for the CA or the disk, others make keys.
 	Parallel int
 	// Done, if not nil, is told of each device, one at a time.
 	Done func(Result)
@@ -51,7 +52,7 @@ type Result struct {
 	NotAfter *time.Time `json:"notAfter,omitempty"` // the end of the certificate there is
 	Files    []string   `json:"files,omitempty"`    // those that were made
 	Error    string     `json:"error,omitempty"`
-	Warning  string     `json:"warning,omitempty"` // what failed without harm to key and certificate
+	Warning  string     `json:"warning,omitempty"` // what failed without harm to key and certificate, or was kept for want of better
 
 	Err   error            `json:"-"`
 	Steps []provision.Step `json:"-"`
@@ -82,7 +83,7 @@ func (r *Run) Do(ctx context.Context) *Report {
 	report := &Report{Began: time.Now(), Count: map[Status]int{}, Devices: make([]Result, len(r.Devices))}
 	parallel := r.Parallel
 	if parallel <= 0 {
-		parallel = runtime.GOMAXPROCS(0) + 1
+		parallel = 4 * runtime.GOMAXPROCS(0)
 	}
 	var mu sync.Mutex
 	var work errgroup.Group
@@ -112,8 +113,12 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	renewer := r.Renewer(device)
 	steps, err := renewer.Once(ctx)
 	result := Result{Device: device, Status: Kept, Steps: steps}
+	var warnings []string
 	for _, s := range steps {
 		if s.Action != provision.Made {
+			if s.Reason != "" {
+				warnings = append(warnings, fmt.Sprintf("%s is kept: %s", s.Path, s.Reason))
+			}
 			continue
 		}
 		result.Files = append(result.Files, s.Path)
@@ -129,10 +134,11 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	}
 	switch {
 	case Harmless(err):
-		result.Warning = err.Error()
+		warnings = append(warnings, err.Error())
 	case err != nil:
 		result.Status, result.Err, result.Error = Failed, err, err.Error()
 	}
+	result.Warning = strings.Join(warnings, "; ")
 	return result
 }
 
