@@ -173,8 +173,8 @@ func (c *check) explain(err error) (Explanation, bool) {
 				"have it read the file again (SIGHUP), and look into its log for an error of the file"}, true
 		}
 		return Explanation{
-			fmt.Sprintf("the broker discards messages to %q: %s", puback.Topic, why),
-			fmt.Sprintf("add the rule to the ACL file under \"user %s\", and have the broker read it (SIGHUP)", c.leaf.Subject.CommonName)}, true
+			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", c.leaf.Subject.CommonName, puback.Topic, why),
+			remedyRules}, true
 	}
 	return Explain(err)
 }

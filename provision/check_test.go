@@ -197,7 +197,7 @@ func TestCheck(t *testing.T) {
 		{"no common name", func(s *site) {
 			s.save(s.device, s.ca, func(c *x509.Certificate) { c.Subject = pkix.Name{Organization: []string{"dojot"}} }, nil)
 		}, "no common name", ""},
-		{"discarded by the rules", func(s *site) { write(t, s.acl, "user 24f6\ntopic read /admin/24f6/config\n") }, `discards messages to "/admin/24f6/attrs"`, ""},
+		{"discarded by the rules", func(s *site) { write(t, s.acl, "user 24f6\ntopic read /admin/24f6/config\n") }, `do not let this client publish to "/admin/24f6/attrs"`, ""},
 		{"no key", func(s *site) { remove(t, s.device.Key) }, "the client's files", ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -60,6 +60,10 @@ var alerts = map[uint8]Explanation{
 		"give the client its certificate and key"},
 }
 
+// remedyRules is for a message that was discarded.
+const remedyRules = "check that the device is registered, and that tenant and id in the topic are its own; " +
+	"or add a rule for its common name to the ACL file and have the broker read that (SIGHUP)"
+
 // Explain turns the error of a failed connection into cause and remedy. It
 // understands the alerts by which a broker refuses a client (RFC 8446 section
 // 6), what crypto/x509 says of the broker's certificate, and network errors.
@@ -110,8 +114,8 @@ func Explain(err error) (e Explanation, ok bool) {
 		return explainConnack(connack.Reason), true
 	case errors.As(err, &puback):
 		return Explanation{
-			fmt.Sprintf("the broker discards messages to %q: its ACL file gives the client no right to publish there", puback.Topic),
-			"add the rule under the client's common name, and have the broker read the file (SIGHUP)"}, true
+			fmt.Sprintf("the broker's access rules do not let this client publish to %q, so the message is discarded", puback.Topic),
+			remedyRules}, true
 	case errors.As(err, &record):
 		return Explanation{
 			"the broker does not speak TLS on that port",
