@@ -100,11 +100,11 @@ func Explain(err error) (e Explanation, ok bool) {
 			"get the CA's certificate anew; if the CA was rebuilt, the client's own certificate too"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && strings.Contains(invalid.Detail, " is before "):
 		return Explanation{
-			"the broker's certificate is not valid at this time, but from " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339) + " on",
+			"the broker's certificate is not valid at this time, but from " + when(invalid.Cert.NotBefore) + " on",
 			"compare the clocks of client and CA"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return Explanation{
-			"the broker's certificate is not valid at this time: it expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339),
+			"the broker's certificate is not valid at this time: it expired at " + when(invalid.Cert.NotAfter),
 			"renew the broker's certificate and have the broker read it (SIGHUP); if it is newer, compare the clocks"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return Explanation{
@@ -164,3 +164,5 @@ func names(cert *x509.Certificate) string {
 	}
 	return " (" + strings.Join(all, ", ") + ")"
 }
+
+func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"time"
 )
 
 // maxList bounds a revocation list: one of a million entries has 40 MB.
@@ -86,10 +85,10 @@ func (e *ensuring) checkList(list *x509.RevocationList) error {
 		return fmt.Errorf("it is not of the CA: %w", err)
 	}
 	if e.now().Before(list.ThisUpdate) {
-		return fmt.Errorf("it begins at %s", list.ThisUpdate.UTC().Format(time.RFC3339))
+		return fmt.Errorf("it begins at %s", when(list.ThisUpdate))
 	}
 	if !e.now().Before(list.NextUpdate) {
-		return fmt.Errorf("%w at %s", errListExpired, list.NextUpdate.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w at %s", errListExpired, when(list.NextUpdate))
 	}
 	return nil
 }
