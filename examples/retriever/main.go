@@ -93,6 +93,9 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
 	r.shared = &enrol.Shared{CA: r.issuer("")}
 	token, err := r.login.Token(ctx)
+	if errors.Is(err, ejbca.ErrDenied) {
+		return errLogin
+	}
 	if err != nil {
 		return withRemedy(err)
 	}
@@ -107,6 +110,9 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	}
 	return r.once(ctx)
 }
+
+// errLogin does not say which of the two it was, though dojot does.
+var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
 
 // once sees to all devices.
 func (r *retriever) once(ctx context.Context) error {
@@ -347,7 +353,7 @@ func remedy(err error) string {
 	case errors.Is(err, ejbca.ErrGenerated):
 		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
 	case errors.Is(err, ejbca.ErrDenied):
-		return "wrong user or password, or your user is not allowed to do this"
+		return "your user is not allowed to do this, or the device's password at the CA is not dojot's"
 	case errors.Is(err, ejbca.ErrNotFound):
 		return "check the names of CA and device; a device has to be created in dojot first"
 	case errors.Is(err, ejbca.ErrUnavailable):
