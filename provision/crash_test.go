@@ -105,7 +105,7 @@ func TestCrash(t *testing.T) {
 		if _, err := tls.LoadX509KeyPair(id.Files.Cert, id.Files.Key); err != nil {
 			t.Fatalf("taken up: %v", err)
 		}
-		leftovers, err := filepath.Glob(filepath.Join(dir, "*.next"))
+		leftovers, err := filepath.Glob(filepath.Join(dir, "24f6*.*.*"))
 		if err != nil || len(leftovers) > 0 {
 			t.Errorf("left behind: %q, %v", leftovers, err)
 		}

@@ -74,6 +74,43 @@ func TestKeyType(t *testing.T) {
 	}
 }
 
+// Cut at any step, a first run is taken up with what there is by then.
+func TestResumesAtEachStep(t *testing.T) {
+	for step, name := range []string{"CA", "key", "request", "certificate", "revocation list"} {
+		t.Run(name, func(t *testing.T) {
+			ca := newTestCA(t, "IOTmidCA")
+			id := newP256(t)
+			done := 0
+			id.Report = func(provision.Step) {
+				if done++; done > step {
+					panic("cut")
+				}
+			}
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Fatal("it was not cut")
+					}
+				}()
+				id.Ensure(t.Context(), ca)
+			}()
+			id.Report = nil
+			want := strings.Join(append(strings.Split(allKept, ", ")[:step+1], strings.Split(allMade, ", ")[step+1:]...), ", ")
+			// The CA makes a new list each time that it is asked.
+			want = strings.Replace(want, "CRL kept", "CRL made", 1)
+			if got := ensure(t, id, ca); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			if _, err := provision.TLSConfig(id.Files); err != nil {
+				t.Error(err)
+			}
+			if ca.signed != 1 {
+				t.Errorf("%d certificates were made for one", ca.signed)
+			}
+		})
+	}
+}
+
 // A certificate on the CA's list is replaced, and its key with it: it may be
 // why.
 func TestRevoked(t *testing.T) {

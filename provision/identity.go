@@ -1,9 +1,11 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
+	"io/fs"
 	"net"
 	"time"
 )
@@ -47,8 +49,12 @@ type Identity struct {
 	// longer, by a number drawn from the certificate, so that a fleet that was
 	// issued in one go does not come back in one go.
 	RenewBefore time.Duration
-	// Owner owns the files; nil is this process's user and group.
+	// Owner owns the files; nil is this process's user and group, and leaves
+	// files that are there as they are.
 	Owner *Owner
+	// KeyMode and CertMode are the permissions of the key, and of all other
+	// files when they are made. 0 means 0600 and 0644.
+	KeyMode, CertMode fs.FileMode
 
 	// Report, if not nil, is told of each step when it is done.
 	Report func(Step)
@@ -114,11 +120,12 @@ const (
 // CA chain, a key or a request that was missing may now be there, for the next
 // call to use.
 //
-// Key and certificate change as a set. Both are written beside the old ones
-// first, with the suffix .next, and renamed when they are complete and
-// durable. A crash between the renames is taken up by the next call, and until
-// then by [TLSConfig], which knows the suffix. A renewal keeps the key and is
-// a single rename. Only one Ensure may work on the same files at a time.
+// Key and certificate change as a set, and with them the CA's file, if the CA
+// was built anew. What is new is written beside the old first, with the suffix
+// .next, and renamed when it is complete and durable. A crash between the
+// renames is taken up by the next call, and until then by [TLSConfig], which
+// knows the suffix. A renewal keeps the key and is a single rename. Only one
+// Ensure may work on the same key, request and certificate at a time.
 //
 // If the CA does not answer and what is there is good, it stays, without
 // error, and so does a good revocation list when the CA's own is not of that
@@ -143,6 +150,9 @@ func (id *Identity) Plan() ([]Step, error) {
 	err := e.plan()
 	return e.steps, err
 }
+
+func (id *Identity) keyMode() fs.FileMode  { return cmp.Or(id.KeyMode, 0o600) }
+func (id *Identity) certMode() fs.FileMode { return cmp.Or(id.CertMode, 0o644) }
 
 func (id *Identity) now() time.Time {
 	if id.Now != nil {

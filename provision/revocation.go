@@ -47,7 +47,7 @@ func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err 
 	}
 	return func() error {
 		data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})
-		if err := e.write(e.Files.CRL, data, 0o644); err != nil {
+		if err := e.write(e.Files.CRL, data, e.certMode()); err != nil {
 			return err
 		}
 		e.done(e.Files.CRL, Made, haveErr)

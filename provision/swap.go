@@ -13,23 +13,34 @@ import (
 // next marks what is about to replace the file of the same name without it.
 const next = ".next"
 
-// swap replaces key, request and certificate as a set, as if by one rename.
-// All are written beside the old ones, the certificate last: its being there
-// says that the set is complete and decided, and whoever finds it finishes
-// what was begun. From then on nothing is written, only renamed, so that a
-// full disk cannot stop it half way. The certificate is renamed last, too.
+// part marks a file that is being written.
+const part = ".part"
+
+// swap replaces key, request and certificate, and the CA's file if it has to
+// change, as a set, as if by one rename. Nil stands for what stays. All but
+// the CA's file, which others may share, are written beside the old ones, the
+// certificate last: its being there says that the set is complete and decided,
+// and whoever finds it finishes what was begun. The CA's file is next. From
+// then on nothing is written, only renamed, so that a full disk cannot stop it
+// half way. The certificate is renamed last, too.
 func (e *ensuring) swap(key, csr, cert []byte) error {
 	for _, f := range []struct {
 		path string
 		data []byte
 		mode fs.FileMode
-	}{{e.Files.Key, key, 0o600}, {e.Files.CSR, csr, 0o644}, {e.Files.Cert, cert, 0o644}} {
+	}{{e.Files.Key, key, e.keyMode()}, {e.Files.CSR, csr, e.certMode()}, {e.Files.Cert, cert, e.certMode()}} {
+		if f.data == nil {
+			continue
+		}
 		if info, err := os.Lstat(f.path); err == nil && info.IsDir() {
 			return errors.Join(&fs.PathError{Op: "replace", Path: f.path, Err: errors.New("is a directory")}, e.discard())
 		}
 		if err := e.write(f.path+next, f.data, f.mode); err != nil {
 			return errors.Join(err, e.discard())
 		}
+	}
+	if err := e.saveChain(); err != nil {
+		return errors.Join(err, e.discard())
 	}
 	return e.finish()
 }
@@ -64,20 +75,16 @@ func (e *ensuring) finish() error {
 }
 
 // discard removes what a swap that came to nothing left, the certificate
-// first. Where there was something, a write may have been cut short, too.
+// first, and writes that were cut short.
 func (e *ensuring) discard() error {
 	var errs []error
-	interrupted := false
 	for _, path := range []string{e.Files.Cert, e.Files.Key, e.Files.CSR} {
-		switch err := os.Remove(path + next); {
-		case err == nil:
-			interrupted = true
-		case !errors.Is(err, fs.ErrNotExist):
-			errs = append(errs, err)
+		for _, suffix := range []string{next, next + part, part} {
+			if _, err := os.Lstat(path + suffix); errors.Is(err, fs.ErrNotExist) {
+				continue // which is cheap, and a vain removal locks the folder
+			}
+			errs = append(errs, os.Remove(path+suffix))
 		}
-	}
-	if interrupted {
-		errs = append(errs, durable.RemoveTemps(e.Files.Key), durable.RemoveTemps(e.Files.CSR), durable.RemoveTemps(e.Files.Cert))
 	}
 	return errors.Join(errs...)
 }
