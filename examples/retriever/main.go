@@ -23,7 +23,6 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
@@ -70,7 +69,6 @@ type retriever struct {
 	stdout, stderr io.Writer
 	web            *http.Client
 	login          *ejbca.Credentials
-	shared         *enrol.Shared
 }
 
 func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) error {
@@ -91,7 +89,6 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		r.web.Transport = transport
 	}
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
-	r.shared = &enrol.Shared{CA: r.issuer("")}
 	token, err := r.login.Token(ctx)
 	if errors.Is(err, ejbca.ErrDenied) {
 		return errLogin
@@ -106,7 +103,8 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return err
 	}
 	if s.daemon {
-		return r.keep(ctx)
+		enrol.Keep(ctx, slog.New(slog.NewTextHandler(stderr, nil)), r.job)
+		return nil
 	}
 	return r.once(ctx)
 }
@@ -114,11 +112,17 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 // errLogin does not say which of the two it was, though dojot does.
 var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
 
-// once sees to all devices.
-func (r *retriever) once(ctx context.Context) error {
-	job := &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
-		return r.renewer(device, r.shared.For(r.issuer(device)))
+// job sees to all devices once.
+func (r *retriever) job() *enrol.Run {
+	shared := &enrol.Shared{CA: r.issuer("")}
+	return &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
+		return r.renewer(device, shared.For(r.issuer(device)))
 	}}
+}
+
+// once does it and says what became of them.
+func (r *retriever) once(ctx context.Context) error {
+	job := r.job()
 	switch many := len(r.devices) > 1; {
 	case many && isTerminal(r.stderr) && !r.renew:
 		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
@@ -223,24 +227,6 @@ func (r *retriever) saveReport(report *enrol.Report) error {
 	return durable.WriteFile(r.reportTo, text, durable.Attr{Mode: 0o644})
 }
 
-// keep keeps all devices fresh until ctx ends, which is no error.
-func (r *retriever) keep(ctx context.Context) error {
-	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
-	work, ctx := errgroup.WithContext(ctx)
-	for _, device := range r.devices {
-		work.Go(func() error {
-			renewer := r.renewer(device, r.issuer(device))
-			renewer.Identity.Report = nil
-			renewer.Logger = logger.With("device", device)
-			return renewer.Run(ctx)
-		})
-	}
-	if err := work.Wait(); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
-}
-
 func (r *retriever) issuer(device string) *ejbca.Issuer {
 	return &ejbca.Issuer{
 		Client:   &ejbca.Client{BaseURL: r.host, HTTPClient: r.web, Token: r.login.Token},
@@ -268,7 +254,7 @@ func (r *retriever) identity(device string) *provision.Identity {
 
 func (r *retriever) renewer(device string, ca provision.CA) *provision.Renewer {
 	identity := r.identity(device)
-	if len(r.devices) == 1 {
+	if len(r.devices) == 1 && !r.daemon {
 		identity.Report = func(step provision.Step) { r.report(identity.Files, step) }
 	}
 	renewer := &provision.Renewer{Identity: identity, CA: ca}
