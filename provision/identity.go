@@ -132,7 +132,7 @@ const (
 // CA, older, expired or from the future; the steps say so. The list comes last: if the only error is that it cannot
 // be had, the rest is in order, and the error is a *StepError of StepCRL.
 func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
-	if err := id.validate(); err != nil {
+	if err := id.Validate(); err != nil {
 		return nil, err
 	}
 	e := &ensuring{Identity: id}
@@ -143,7 +143,7 @@ func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
 // Plan returns what Ensure would do if it were called now, judging by the
 // files alone: the CA is not asked, and nothing changes.
 func (id *Identity) Plan() ([]Step, error) {
-	if err := id.validate(); err != nil {
+	if err := id.Validate(); err != nil {
 		return nil, err
 	}
 	e := &ensuring{Identity: id}

@@ -67,6 +67,7 @@ func status(err error) int {
 type retriever struct {
 	*settings
 	stdout, stderr io.Writer
+	reportOut      io.Writer // for --report -
 	web            *http.Client
 	login          *ejbca.Credentials
 }
@@ -76,7 +77,10 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	r := &retriever{settings: s, stdout: stdout, stderr: stderr, web: &http.Client{Timeout: time.Minute}}
+	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout, web: &http.Client{Timeout: time.Minute}}
+	if s.reportTo == "-" {
+		r.stdout = stderr
+	}
 	if s.plan {
 		return r.showPlan()
 	}
@@ -97,13 +101,13 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return withRemedy(err)
 	}
 	if !s.renew {
-		fmt.Fprintln(stdout, "Authenticated")
+		fmt.Fprintln(r.stdout, "Authenticated")
 	}
 	if err := s.findTenant(token); err != nil {
 		return err
 	}
 	if s.daemon {
-		enrol.Keep(ctx, slog.New(slog.NewTextHandler(stderr, nil)), r.job)
+		r.keep(ctx)
 		return nil
 	}
 	return r.once(ctx)
@@ -136,8 +140,10 @@ func (r *retriever) once(ctx context.Context) error {
 		}
 	}
 	r.warn(report)
-	if err := r.completeP12(report); err != nil {
-		return withRemedy(errors.Join(report.Err(), &provision.HookError{Err: err}))
+	for _, d := range report.Devices {
+		if err := r.completeP12(d); err != nil {
+			return withRemedy(errors.Join(report.Err(), err))
+		}
 	}
 	if len(r.devices) == 1 {
 		return withRemedy(report.Err())
@@ -161,19 +167,28 @@ func (r *retriever) warn(report *enrol.Report) {
 	}
 }
 
-// completeP12 makes the files that were not asked for when the certificates
-// were made.
-func (r *retriever) completeP12(report *enrol.Report) error {
-	if r.p12Password == "" {
+// keep keeps all devices fresh until ctx ends.
+func (r *retriever) keep(ctx context.Context) {
+	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
+	enrol.Keep(ctx, logger, func() *enrol.Run {
+		job := r.job()
+		job.Done = func(d enrol.Result) {
+			if err := r.completeP12(d); err != nil {
+				logger.Error("PKCS #12", "device", d.Device, "cause", err)
+			}
+		}
+		return job
+	})
+}
+
+// completeP12 makes the file that was not asked for when the certificate was
+// made.
+func (r *retriever) completeP12(d enrol.Result) error {
+	if r.p12Password == "" || d.Status != enrol.Kept {
 		return nil
 	}
-	for _, d := range report.Devices {
-		if d.Status != enrol.Kept {
-			continue
-		}
-		if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
-			return err
-		}
+	if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
+		return &provision.HookError{Err: err}
 	}
 	return nil
 }
@@ -221,7 +236,7 @@ func (r *retriever) saveReport(report *enrol.Report) error {
 	}
 	text = append(text, '\n')
 	if r.reportTo == "-" {
-		_, err = r.stdout.Write(text)
+		_, err = r.reportOut.Write(text)
 		return err
 	}
 	return durable.WriteFile(r.reportTo, text, durable.Attr{Mode: 0o644})

@@ -96,7 +96,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.renew, "renew", false, "for cron: say nothing about what stays")
 	flags.BoolVar(&s.daemon, "daemon", false, "do not end, but keep the devices' files fresh")
 	flags.IntVar(&s.parallel, "parallel", 0, "how many devices to work on at once (default: four for each processor)")
-	flags.StringVar(&s.reportTo, "report", "", "a file for a report in JSON; - is standard output")
+	flags.StringVar(&s.reportTo, "report", "", "a file for a report in JSON; - is standard output, and then all else goes to standard error")
 	flags.StringVar(&s.p12In, "p12-password-file", "", "write key, certificate and CA to DEVICE.p12, too, with the password in the first line of this file")
 	help := flags.BoolP("help", "h", false, "print this text")
 	likeOriginal(flags)
@@ -176,11 +176,14 @@ func (s *settings) check(positional []string, keyType string) (err error) {
 	if s.daemon && s.overwrite {
 		return errors.New("--daemon and --overwrite: want one of them, or certificates would be made for ever")
 	}
+	if s.daemon && (s.reportTo != "" || s.plan) {
+		return errors.New("--daemon: want none of --report and --plan, which are for a run that ends")
+	}
 	// The identities are made from all of the above; what cannot be used
 	// shows before anybody is asked for a password.
 	r := &retriever{settings: s}
 	for _, device := range s.devices {
-		if _, err := r.identity(device).Plan(); errors.As(err, new(*provision.FieldError)) {
+		if err := r.identity(device).Validate(); err != nil {
 			return err
 		}
 	}
