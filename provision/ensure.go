@@ -147,6 +147,9 @@ func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 	if err := e.sign(ctx, ca, newKey, newCSR); err != nil {
 		return &StepError{StepCert, e.Files.Cert, err}
 	}
+	if e.chainIsNew {
+		e.done(e.Files.CA, Made, e.whyNewChain)
+	}
 	if newKey != nil {
 		e.done(e.Files.Key, Made, why)
 		e.done(e.Files.CSR, Made, why)
@@ -169,7 +172,11 @@ func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error
 	if newKey == nil && !e.chainIsNew {
 		return e.write(e.Files.Cert, encodeCerts(certs), e.certMode())
 	}
-	return e.swap(newKey, newCSR, encodeCerts(certs))
+	var newChain []byte
+	if e.chainIsNew {
+		newChain = encodeCerts(e.chain)
+	}
+	return e.swap(newChain, newKey, newCSR, encodeCerts(certs))
 }
 
 // ensureKey sets e.key. It returns the PEM of a new key that must not be

@@ -299,6 +299,12 @@ func TestPlan(t *testing.T) {
 	if got, want := plan(), ".crt kept .key kept .csr kept .crt kept .crl kept"; got != want {
 		t.Errorf("all there: %s, want %s", got, want)
 	}
+	write(t, id.Files.CA+".away", read(t, id.Files.CA))
+	remove(t, id.Files.CA)
+	if got, want := plan(), ".crt made .key kept .csr kept .crt made .crl made"; got != want {
+		t.Errorf("no CA: %s, want %s", got, want)
+	}
+	write(t, id.Files.CA, read(t, id.Files.CA+".away"))
 	id.CommonName = "other"
 	if got, want := plan(), ".crt kept .key kept .csr made .crt made .crl kept"; got != want {
 		t.Errorf("another name: %s, want %s", got, want)

@@ -81,6 +81,9 @@ func (e *ensuring) checkList(list *x509.RevocationList) error {
 	if list == nil {
 		return errors.New("no list")
 	}
+	if len(e.chain) == 0 {
+		return errors.New("there is no CA to verify it with")
+	}
 	if err := list.CheckSignatureFrom(e.chain[0]); err != nil {
 		return fmt.Errorf("it is not of the CA: %w", err)
 	}
