@@ -10,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
@@ -193,24 +194,34 @@ func (c *check) explain(err error) (Explanation, bool) {
 			return e, true
 		}
 	}
-	puback, discarded := errors.AsType[*PubackError](err)
-	if discarded && strings.ContainsAny(c.leaf.Subject.CommonName+c.ClientID, "+#") {
-		return Explanation{
-			fmt.Sprintf("the broker discards all messages of a client with + or # in its user name or client id, here %q and %q, where its rules have patterns", c.leaf.Subject.CommonName, c.ClientID),
-			"choose another name"}, true
+	if puback, ok := errors.AsType[*PubackError](err); ok {
+		if e, ok := c.explainDiscarded(puback.Topic); ok {
+			return e, true
+		}
 	}
-	if discarded && c.Allows != nil {
-		allowed, why := c.Allows(c.leaf.Subject.CommonName, c.ClientID, puback.Topic)
+	return Explain(err)
+}
+
+// explainDiscarded asks the rules, where they can be read.
+func (c *check) explainDiscarded(topic string) (Explanation, bool) {
+	user := c.leaf.Subject.CommonName
+	if c.Allows != nil {
+		allowed, why := c.Allows(user, c.ClientID, topic)
 		if allowed {
 			return Explanation{
-				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", puback.Topic, why),
+				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why),
 				"have it read the file again (SIGHUP), and look into its log for an error of the file"}, true
 		}
 		return Explanation{
-			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", c.leaf.Subject.CommonName, puback.Topic, why),
+			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
 			remedyRules}, true
 	}
-	return Explain(err)
+	if strings.ContainsAny(user+c.ClientID, "+#") {
+		return Explanation{
+			fmt.Sprintf("the broker's access rules do not let this client publish to %q; where they have patterns, a client with + or # in its user name or client id, here %q and %q, gets nothing from them", topic, user, c.ClientID),
+			"choose a name without + and #"}, true
+	}
+	return Explanation{}, false
 }
 
 // explainAlert resolves what an alert leaves open. First comes what is wrong
@@ -303,6 +314,9 @@ func (c *check) issuer() *x509.Certificate {
 func (c *check) explainList() (Explanation, bool) {
 	const install = "install a current list of that CA, and have the broker read it (SIGHUP)"
 	lists, err := c.lists()
+	if errors.As(err, new(*fs.PathError)) {
+		return Explanation{}, false // it is not for us to read
+	}
 	if err != nil {
 		return Explanation{fmt.Sprintf("the broker's revocation list cannot be read: %v", err), install}, true
 	}

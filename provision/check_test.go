@@ -262,7 +262,7 @@ func TestCheckOfAWildcardName(t *testing.T) {
 		t.Error(err)
 	}
 	target.ClientID = "admin+24f6"
-	if err := provision.Check(t.Context(), target); err == nil || !strings.Contains(err.Error(), `"admin+24f6", where its rules have patterns`) {
+	if err := provision.Check(t.Context(), target); err == nil || !strings.Contains(err.Error(), `"admin+24f6", gets nothing from them`) {
 		t.Errorf("got %v, want the client id blamed", err)
 	}
 }

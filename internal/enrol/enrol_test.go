@@ -3,6 +3,7 @@ package enrol_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"os"
@@ -172,6 +173,27 @@ func TestRun(t *testing.T) {
 	}
 	if !strings.Contains(read.Devices[1].Error, "b.key") || read.Devices[0].NotAfter.Before(time.Now()) {
 		t.Errorf("the report is\n%s", text)
+	}
+}
+
+// downCA is one that answers nothing.
+type downCA struct {
+	provision.CA
+	asked int
+}
+
+var errDown = errors.New("it is down")
+
+func (c *downCA) Chain(context.Context) ([]*x509.Certificate, error) { c.asked++; return nil, errDown }
+func (c *downCA) CRL(context.Context) (*x509.RevocationList, error)  { c.asked++; return nil, errDown }
+
+// A CA that is down is not waited for by each device in turn.
+func TestRunWithoutCA(t *testing.T) {
+	r, down := newRig(t), &downCA{}
+	r.shared.CA = down
+	report := (&enrol.Run{Devices: []string{"a", "b", "c", "d"}, Renewer: r.renewer}).Do(t.Context())
+	if report.Count[enrol.Failed] != 4 || !errors.Is(report.Err(), errDown) || down.asked != 1 {
+		t.Errorf("got %s (%v), asked %d times, want all failed and asked once", statuses(report), report.Err(), down.asked)
 	}
 }
 

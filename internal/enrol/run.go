@@ -150,17 +150,17 @@ func Harmless(err error) bool {
 	return ok && step.Step == provision.StepCRL && !hook
 }
 
-// Shared is a CA that several devices ask: its chain and its list are asked
-// for once, and again after a failure.
+// Shared is a CA that the devices of one run ask: for its chain and its list
+// once, whatever comes of it. A CA that is down is not tried again for each of
+// a thousand devices.
 type Shared struct {
 	CA interface {
 		provision.CA
 		provision.CRLSource
 	}
 
-	mu    sync.Mutex
-	chain []*x509.Certificate
-	list  *x509.RevocationList
+	chain once[[]*x509.Certificate]
+	list  once[*x509.RevocationList]
 }
 
 // For returns the CA as one device sees it, who signs for it.
@@ -172,23 +172,21 @@ type sharedFor struct {
 }
 
 func (c sharedFor) Chain(ctx context.Context) ([]*x509.Certificate, error) {
-	s := c.shared
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	if s.chain == nil {
-		s.chain, err = s.CA.Chain(ctx)
-	}
-	return s.chain, err
+	return c.shared.chain.do(func() ([]*x509.Certificate, error) { return c.shared.CA.Chain(ctx) })
 }
 
 func (c sharedFor) CRL(ctx context.Context) (*x509.RevocationList, error) {
-	s := c.shared
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	if s.list == nil {
-		s.list, err = s.CA.CRL(ctx)
-	}
-	return s.list, err
+	return c.shared.list.do(func() (*x509.RevocationList, error) { return c.shared.CA.CRL(ctx) })
+}
+
+// once remembers what the first call of a function returned.
+type once[T any] struct {
+	sync.Once
+	value T
+	err   error
+}
+
+func (o *once[T]) do(f func() (T, error)) (T, error) {
+	o.Do(func() { o.value, o.err = f() })
+	return o.value, o.err
 }
