@@ -155,7 +155,7 @@ func Harmless(err error) bool {
 // a thousand devices.
 type Shared struct {
 	CA interface {
-		provision.CA
+		Chain(ctx context.Context) ([]*x509.Certificate, error)
 		provision.CRLSource
 	}
 
@@ -163,20 +163,37 @@ type Shared struct {
 	list  once[*x509.RevocationList]
 }
 
+// Chain is provision.CA's.
+func (s *Shared) Chain(ctx context.Context) ([]*x509.Certificate, error) {
+	return s.chain.do(func() ([]*x509.Certificate, error) { return s.CA.Chain(ctx) })
+}
+
+// CRL is provision.CRLSource's.
+func (s *Shared) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	return s.list.do(func() (*x509.RevocationList, error) { return s.CA.CRL(ctx) })
+}
+
+// A Signer signs for one device, if it is told the CA's chain. *ejbca.Issuer
+// is one.
+type Signer interface {
+	SignUnder(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) ([]*x509.Certificate, error)
+}
+
 // For returns the CA as one device sees it, who signs for it.
-func (s *Shared) For(ca provision.CA) provision.CA { return sharedFor{CA: ca, shared: s} }
+func (s *Shared) For(signer Signer) provision.CA { return sharedFor{s, signer} }
 
 type sharedFor struct {
-	provision.CA
-	shared *Shared
+	*Shared
+	signer Signer
 }
 
-func (c sharedFor) Chain(ctx context.Context) ([]*x509.Certificate, error) {
-	return c.shared.chain.do(func() ([]*x509.Certificate, error) { return c.shared.CA.Chain(ctx) })
-}
-
-func (c sharedFor) CRL(ctx context.Context) (*x509.RevocationList, error) {
-	return c.shared.list.do(func() (*x509.RevocationList, error) { return c.shared.CA.CRL(ctx) })
+// Sign is provision.CA's.
+func (c sharedFor) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	chain, err := c.Chain(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return c.signer.SignUnder(ctx, chain, csr)
 }
 
 // once remembers what the first call of a function returned.
