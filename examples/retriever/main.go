@@ -77,7 +77,7 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout, web: &http.Client{Timeout: time.Minute}}
+	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout, web: newWeb(s.skipVerify)}
 	if s.reportTo == "-" {
 		r.stdout = stderr
 	}
@@ -86,11 +86,6 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	}
 	if err := s.readSecrets(stdin, stderr); err != nil {
 		return err
-	}
-	if s.skipVerify {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
-		r.web.Transport = transport
 	}
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
 	token, err := r.login.Token(ctx)
@@ -111,6 +106,15 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return nil
 	}
 	return r.once(ctx)
+}
+
+func newWeb(skipVerify bool) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns // there is one host, for many devices at once
+	if skipVerify {
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	}
+	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
 // errLogin does not say which of the two it was, though dojot does.

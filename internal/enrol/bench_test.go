@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"net/http"
 	"net/http/httptest"
 	"runtime"
 	"sync"
@@ -134,8 +135,11 @@ func serveCA(b *testing.B, options localca.Options) (issuer func(device string) 
 			b.Error(err)
 		}
 	})
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns
+	web := &http.Client{Transport: transport}
 	return func(device string) *ejbca.Issuer {
-		return &ejbca.Issuer{Client: &ejbca.Client{BaseURL: server.URL}, User: device, Register: true}
+		return &ejbca.Issuer{Client: &ejbca.Client{BaseURL: server.URL, HTTPClient: web}, User: device, Register: true}
 	}
 }
 
