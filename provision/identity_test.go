@@ -163,6 +163,12 @@ func TestEnsureMends(t *testing.T) {
 		{"request lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.CSR)
 		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
+		{"request cut short, as a power failure may leave it", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.CSR, read(t, id.Files.CSR)[:100])
+		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
+		{"request emptied", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.CSR, "")
+		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
 		{"key lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.Key)
 		}, "CA kept, key made, CSR made, certificate made, CRL kept"},
