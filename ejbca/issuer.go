@@ -56,6 +56,15 @@ func (i *Issuer) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x50
 	if err != nil {
 		return nil, err
 	}
+	return i.SignUnder(ctx, chain, csr)
+}
+
+// SignUnder is Sign for those who have asked for the chain already: a thousand
+// end entities of one CA need not ask a thousand times.
+func (i *Issuer) SignUnder(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	if len(chain) == 0 {
+		return nil, fmt.Errorf("ejbca: sign for %q: no chain of CA %q", i.User, i.ca())
+	}
 	password := i.Password
 	if i.Register {
 		if password == "" {

@@ -10,9 +10,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/tlsalert"
@@ -30,10 +32,13 @@ type Target struct {
 	Payload []byte
 
 	// Allows, if not nil, asks the broker's access rules, where they can be
-	// read, why a message was discarded: whether they let the user publish,
-	// and in words why.
+	// read, whether they let the user publish, and in words why: to say why a
+	// message was discarded, and to notice a broker that does not work by its
+	// rules.
 	Allows func(user, clientID, topic string) (allowed bool, why string)
-	// CRLFile is the broker's crlfile, where it can be read; else empty.
+	// CRLFile is the broker's crlfile, where it can be read; else empty. It
+	// tells more about a refusal, and shows that a broker lets in whom it
+	// should refuse.
 	CRLFile string
 
 	Now func() time.Time // nil: time.Now
@@ -50,9 +55,9 @@ func (p *Problem) Error() string { return fmt.Sprintf("%s (%v)", p.Explanation, 
 func (p *Problem) Unwrap() error { return p.Err }
 
 // Check connects to a broker as the client would, in earnest: TLS, MQTT, and,
-// if a topic is given, a message. It returns nil if all of that works, and
-// otherwise a *Problem. What a broker's alert leaves open, it looks for in the
-// client's files, the broker's list and its rules.
+// if a topic is given, a message. It returns nil if all of that works and
+// should, and otherwise a *Problem. What a broker's alert leaves open, it looks
+// for in the client's files, the broker's list and its rules.
 //
 // It speaks TLS 1.2, in which a refusal has words, and 1.3 only with a broker
 // that wants nothing else: there, the alert comes with the first read.
@@ -87,7 +92,7 @@ func Check(ctx context.Context, t Target) error {
 		err = c.try(ctx, config)
 	}
 	if err == nil {
-		return nil
+		return c.expectRefusal()
 	}
 	if e, ok := c.explain(err); ok {
 		return &Problem{e, err}
@@ -153,6 +158,30 @@ func awaitAlert(conn net.Conn) error {
 	return conn.SetReadDeadline(time.Time{})
 }
 
+// errLetIn is behind the problems of a broker that refuses too little.
+var errLetIn = errors.New("the broker refused nothing")
+
+// expectRefusal returns a *Problem if the broker, which had nothing against the
+// client, should have: up to 2.0 it goes on without the rules or the list that
+// it failed to read, and says so in its log alone.
+func (c *check) expectRefusal() error {
+	const remedy = "look into the broker's log for an error of the file after \"Reloading config\", and have it read the file (SIGHUP)"
+	if c.Topic != "" && c.Allows != nil {
+		if allowed, why := c.Allows(c.leaf.Subject.CommonName, c.ClientID, c.Topic); !allowed {
+			return &Problem{Explanation{
+				fmt.Sprintf("the broker takes messages to %q, although the rules in its file refuse them: %s; it has not read the file since it changed, or could not and is open to everybody", c.Topic, why),
+				remedy}, errLetIn}
+		}
+	}
+	lists, err := c.lists()
+	if err == nil && slices.ContainsFunc(lists, func(l *x509.RevocationList) bool { return isRevoked(l, c.leaf) }) {
+		return &Problem{Explanation{
+			fmt.Sprintf("the broker lets the client in, although the certificate with serial %x is on its revocation list: it has not read the list since it changed, or could not, or that listener has no crlfile", c.leaf.SerialNumber),
+			remedy}, errLetIn}
+	}
+	return nil
+}
+
 // explain knows more than Explain: the files.
 func (c *check) explain(err error) (Explanation, bool) {
 	if alert, ok := tlsalert.Received(err); ok {
@@ -165,25 +194,45 @@ func (c *check) explain(err error) (Explanation, bool) {
 			return e, true
 		}
 	}
-	if puback, ok := errors.AsType[*PubackError](err); ok && c.Allows != nil {
-		allowed, why := c.Allows(c.leaf.Subject.CommonName, c.ClientID, puback.Topic)
+	if puback, ok := errors.AsType[*PubackError](err); ok {
+		if e, ok := c.explainDiscarded(puback.Topic); ok {
+			return e, true
+		}
+	}
+	return Explain(err)
+}
+
+// explainDiscarded asks the rules, where they can be read.
+func (c *check) explainDiscarded(topic string) (Explanation, bool) {
+	user := c.leaf.Subject.CommonName
+	if c.Allows != nil {
+		allowed, why := c.Allows(user, c.ClientID, topic)
 		if allowed {
 			return Explanation{
-				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", puback.Topic, why),
+				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why),
 				"have it read the file again (SIGHUP), and look into its log for an error of the file"}, true
 		}
 		return Explanation{
-			fmt.Sprintf("the broker discards messages to %q: %s", puback.Topic, why),
-			fmt.Sprintf("add the rule to the ACL file under \"user %s\", and have the broker read it (SIGHUP)", c.leaf.Subject.CommonName)}, true
+			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
+			remedyRules}, true
 	}
-	return Explain(err)
+	if strings.ContainsAny(user+c.ClientID, "+#") {
+		return Explanation{
+			fmt.Sprintf("the broker's access rules do not let this client publish to %q; where they have patterns, a client with + or # in its user name or client id, here %q and %q, gets nothing from them", topic, user, c.ClientID),
+			"choose a name without + and #"}, true
+	}
+	return Explanation{}, false
 }
 
 // explainAlert resolves what an alert leaves open. First comes what is wrong
 // with the client's own certificate, as that is certain.
 func (c *check) explainAlert(alert uint8) (Explanation, bool) {
-	when := func(t time.Time) string { return t.UTC().Format(time.RFC3339) }
 	switch alert {
+	case tlsalert.HandshakeFailure, tlsalert.ProtocolVersion:
+		// Neither for want of the client's certificate nor of its version of
+		// TLS, as the one was sent and both versions tried.
+		return Explanation{"the broker has no certificate that it can use: its key is of another certificate or cannot be read by it, or it wants ciphers that the client does not have",
+			"see that certfile and keyfile belong together and that the broker's user can read them, and have it read them again (SIGHUP)"}, true
 	case tlsalert.CertificateExpired:
 		if !c.now.Before(c.leaf.NotAfter) {
 			return Explanation{"the certificate has expired, at " + when(c.leaf.NotAfter), "renew it"}, true
@@ -263,28 +312,20 @@ func (c *check) issuer() *x509.Certificate {
 
 // explainList reads the broker's crlfile as the broker does.
 func (c *check) explainList() (Explanation, bool) {
-	data, err := os.ReadFile(c.CRLFile)
-	if err != nil {
-		return Explanation{}, false
+	const install = "install a current list of that CA, and have the broker read it (SIGHUP)"
+	lists, err := c.lists()
+	if errors.As(err, new(*fs.PathError)) {
+		return Explanation{}, false // it is not for us to read
 	}
-	install := "install a current list of that CA, and have the broker read it (SIGHUP)"
+	if err != nil {
+		return Explanation{fmt.Sprintf("the broker's revocation list cannot be read: %v", err), install}, true
+	}
+	if len(lists) == 0 {
+		return Explanation{fmt.Sprintf("the broker has no revocation list of CA %q in %s, so it refuses all clients of that CA", c.leaf.Issuer, c.CRLFile), install}, true
+	}
 	issuer := c.issuer()
 	var last Explanation
-	for {
-		var block *pem.Block
-		if block, data = pem.Decode(data); block == nil {
-			break
-		}
-		if block.Type != typeCRL {
-			continue
-		}
-		list, err := x509.ParseRevocationList(block.Bytes)
-		if err != nil {
-			return Explanation{fmt.Sprintf("the broker's revocation list %s cannot be read: %v", c.CRLFile, err), install}, true
-		}
-		if !bytes.Equal(list.RawIssuer, c.leaf.RawIssuer) {
-			continue
-		}
+	for _, list := range lists {
 		switch {
 		case issuer != nil && list.CheckSignatureFrom(issuer) != nil:
 			last = Explanation{fmt.Sprintf("the broker's revocation list has the name of CA %q, but not its signature", c.leaf.Issuer), install}
@@ -292,18 +333,44 @@ func (c *check) explainList() (Explanation, bool) {
 			return Explanation{fmt.Sprintf("the certificate with serial %x is on the broker's revocation list", c.leaf.SerialNumber),
 				"get a new one, if the device is to stay"}, true
 		case c.now.After(list.NextUpdate):
-			last = Explanation{"the broker's revocation list has expired, at " + list.NextUpdate.UTC().Format(time.RFC3339) + ", so it refuses every client", install}
+			last = Explanation{"the broker's revocation list has expired, at " + when(list.NextUpdate) + ", so it refuses every client", install}
 		case c.now.Before(list.ThisUpdate):
-			last = Explanation{"the broker's revocation list is from the future: it begins at " + list.ThisUpdate.UTC().Format(time.RFC3339),
+			last = Explanation{"the broker's revocation list is from the future: it begins at " + when(list.ThisUpdate),
 				"compare the clocks of broker and CA"}
 		default:
 			return Explanation{}, false // a good one; the others do no harm
 		}
 	}
-	if last == (Explanation{}) {
-		last = Explanation{fmt.Sprintf("the broker has no revocation list of CA %q in %s, so it refuses all clients of that CA", c.leaf.Issuer, c.CRLFile), install}
-	}
 	return last, true
+}
+
+// lists returns those of the client's issuer in the broker's crlfile. It skips
+// what else is in there, as the broker does.
+func (c *check) lists() ([]*x509.RevocationList, error) {
+	if c.CRLFile == "" {
+		return nil, nil
+	}
+	data, err := os.ReadFile(c.CRLFile)
+	if err != nil {
+		return nil, err
+	}
+	var lists []*x509.RevocationList
+	for {
+		var block *pem.Block
+		if block, data = pem.Decode(data); block == nil {
+			return lists, nil
+		}
+		if block.Type != typeCRL {
+			continue
+		}
+		list, err := x509.ParseRevocationList(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.CRLFile, err)
+		}
+		if bytes.Equal(list.RawIssuer, c.leaf.RawIssuer) {
+			lists = append(lists, list)
+		}
+	}
 }
 
 // explainBroker compares what the broker shows with the CA of the client.

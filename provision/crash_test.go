@@ -12,6 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -105,7 +107,7 @@ func TestCrash(t *testing.T) {
 		if _, err := tls.LoadX509KeyPair(id.Files.Cert, id.Files.Key); err != nil {
 			t.Fatalf("taken up: %v", err)
 		}
-		leftovers, err := filepath.Glob(filepath.Join(dir, "*.next"))
+		leftovers, err := filepath.Glob(filepath.Join(dir, "24f6*.*.*"))
 		if err != nil || len(leftovers) > 0 {
 			t.Errorf("left behind: %q, %v", leftovers, err)
 		}
@@ -130,13 +132,25 @@ func TestTakeUp(t *testing.T) {
 		{"key and request in place", []string{"key", "csr"}, []string{"crt"}, true},
 		{"all in place", []string{"key", "csr", "crt"}, nil, true},
 		{"a certificate without its key", nil, []string{"crt"}, false},
+		{"all beside, with a CA", nil, []string{"ca", "key", "csr", "crt"}, true},
+		{"no certificate beside, but a CA", nil, []string{"ca", "key", "csr"}, false},
+		{"a CA in place", []string{"ca"}, []string{"key", "csr", "crt"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
 			ensure(t, id, ca)
 			ensure(t, other, ca)
 			path := func(ext string) string { return filepath.Join(filepath.Dir(id.Files.Key), "24f6."+ext) }
+			beside := func(ext string) string {
+				if ext == "ca" {
+					return id.Files.CA + ".24f6.crt.next"
+				}
+				return path(ext) + ".next"
+			}
 			from := func(ext string) string {
+				if ext == "ca" { // told from the other by what is no part of it
+					return "# new\n" + read(t, other.Files.CA)
+				}
 				return read(t, filepath.Join(filepath.Dir(other.Files.Key), "24f6."+ext))
 			}
 			want := leaf(t, id.Files)
@@ -144,10 +158,14 @@ func TestTakeUp(t *testing.T) {
 				want = leaf(t, other.Files)
 			}
 			for _, ext := range tc.inPlace {
+				if ext == "ca" {
+					write(t, id.Files.CA, from(ext))
+					continue
+				}
 				write(t, path(ext), from(ext))
 			}
 			for _, ext := range tc.beside {
-				write(t, path(ext)+".next", from(ext))
+				write(t, beside(ext), from(ext))
 			}
 			config, err := provision.TLSConfig(id.Files)
 			if err != nil {
@@ -158,7 +176,7 @@ func TestTakeUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Before the first rename, a reader may use either.
-			if len(tc.beside) < 3 && !pair.Leaf.Equal(want) {
+			if !slices.Contains(tc.beside, "key") && !pair.Leaf.Equal(want) {
 				t.Error("a reader uses the wrong one")
 			}
 			if got := ensure(t, id, ca); got != "CA kept, key kept, CSR kept, certificate kept, CRL made" {
@@ -167,7 +185,10 @@ func TestTakeUp(t *testing.T) {
 			if !leaf(t, id.Files).Equal(want) {
 				t.Error("the wrong certificate is in service")
 			}
-			if rest, err := filepath.Glob(path("*.next")); err != nil || len(rest) > 0 {
+			if isNew := strings.HasPrefix(read(t, id.Files.CA), "# new"); isNew != (tc.wantNew && slices.Contains(append(tc.inPlace, tc.beside...), "ca")) {
+				t.Errorf("the new CA is in service: %v", isNew)
+			}
+			if rest, err := filepath.Glob(filepath.Join(filepath.Dir(path("")), "*.next")); err != nil || len(rest) > 0 {
 				t.Errorf("left behind: %q, %v", rest, err)
 			}
 		})

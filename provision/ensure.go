@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 )
@@ -25,10 +26,12 @@ type ensuring struct {
 	changing func() error
 	changed  bool
 
-	chain []*x509.Certificate
-	list  *x509.RevocationList // verified, of chain[0]; nil if there is none
-	key   crypto.Signer
-	csr   *x509.CertificateRequest
+	chain       []*x509.Certificate
+	chainIsNew  bool                 // its file has yet to be written
+	whyNewChain error                // what is wrong with the file that is there
+	list        *x509.RevocationList // verified, of chain[0]; nil if there is none
+	key         crypto.Signer
+	csr         *x509.CertificateRequest
 }
 
 func (e *ensuring) run(ctx context.Context, ca CA) error {
@@ -37,6 +40,9 @@ func (e *ensuring) run(ctx context.Context, ca CA) error {
 	}
 	if err := e.takeUp(); err != nil {
 		return &StepError{StepCert, e.Files.Cert, err}
+	}
+	if err := e.settle(); err != nil {
+		return err
 	}
 	if err := e.ensureChain(ctx, ca); err != nil {
 		return &StepError{StepCA, e.Files.CA, err}
@@ -57,20 +63,39 @@ func (e *ensuring) run(ctx context.Context, ca CA) error {
 	return nil
 }
 
+// settle gives the files that are there their owner, and the key its mode:
+// whoever made it, others may not read it.
+func (e *ensuring) settle() error {
+	for _, f := range []struct{ step, path string }{
+		{StepKey, e.Files.Key}, {StepCSR, e.Files.CSR}, {StepCert, e.Files.Cert}, {StepCA, e.Files.CA}, {StepCRL, e.Files.CRL},
+	} {
+		a := durable.Attr{Owner: (*durable.Owner)(e.Owner)}
+		if f.path == e.Files.Key {
+			a.Mode = e.keyMode()
+		}
+		if err := a.Apply(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &StepError{f.step, f.path, err}
+		}
+	}
+	return nil
+}
+
 // ensureChain compares the CA's file with the CA: one that was built anew
-// signs certificates that the old file does not verify.
+// signs certificates that the old file does not verify. A file that is there
+// is in service with the certificate, and changes with it.
 func (e *ensuring) ensureChain(ctx context.Context, ca CA) error {
 	have, readErr := readFile(e.Files.CA, parseCerts)
 	chain, err := ca.Chain(ctx)
 	if err != nil {
+		err = fmt.Errorf("asking the CA: %w", err)
 		e.chain = have
 		if readErr == nil && !e.Overwrite && e.whyNotCert() == nil {
-			e.done(e.Files.CA, Kept, nil)
+			e.done(e.Files.CA, Kept, err)
 			return nil
 		}
-		return fmt.Errorf("asking the CA: %w", err)
+		return err
 	}
-	if len(chain) == 0 || chain[0] == nil || !chain[0].IsCA {
+	if len(chain) == 0 || slices.Contains(chain, nil) || !chain[0].IsCA {
 		return errors.New("the CA's answer has no CA certificate")
 	}
 	e.chain = chain
@@ -81,10 +106,23 @@ func (e *ensuring) ensureChain(ctx context.Context, ca CA) error {
 	if readErr == nil && !e.Overwrite {
 		readErr = errors.New("the CA has another certificate now")
 	}
-	if err := e.write(e.Files.CA, encodeCerts(chain), 0o644); err != nil {
+	e.chainIsNew, e.whyNewChain = true, readErr
+	if errors.Is(readErr, fs.ErrNotExist) {
+		return e.saveChain()
+	}
+	return nil
+}
+
+// saveChain writes the CA's file, unless it is fine as it is.
+func (e *ensuring) saveChain() error {
+	if !e.chainIsNew {
+		return nil
+	}
+	if err := e.write(e.Files.CA, encodeCerts(e.chain), e.certMode()); err != nil {
 		return err
 	}
-	e.done(e.Files.CA, Made, readErr)
+	e.done(e.Files.CA, Made, e.whyNewChain)
+	e.chainIsNew = false
 	return nil
 }
 
@@ -100,11 +138,17 @@ func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 		return &StepError{StepCSR, e.Files.CSR, err}
 	}
 	if why == nil && !e.Overwrite {
+		if err := e.saveChain(); err != nil {
+			return &StepError{StepCA, e.Files.CA, err}
+		}
 		e.done(e.Files.Cert, Kept, nil)
 		return nil
 	}
 	if err := e.sign(ctx, ca, newKey, newCSR); err != nil {
 		return &StepError{StepCert, e.Files.Cert, err}
+	}
+	if e.chainIsNew {
+		e.done(e.Files.CA, Made, e.whyNewChain)
 	}
 	if newKey != nil {
 		e.done(e.Files.Key, Made, why)
@@ -115,7 +159,8 @@ func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 }
 
 // sign has the certificate made and puts it in service, with the key and the
-// request if they are new and replace others.
+// request if they are new and replace others, and with the CA's file if that
+// is to be another.
 func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error {
 	certs, err := ca.Sign(ctx, e.csr)
 	if err != nil {
@@ -124,10 +169,14 @@ func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error
 	if err := e.checkCert(certs, e.key.Public()); err != nil {
 		return fmt.Errorf("the CA's answer is not what was asked for: %w", err)
 	}
-	if newKey == nil {
-		return e.write(e.Files.Cert, encodeCerts(certs), 0o644)
+	if newKey == nil && !e.chainIsNew {
+		return e.write(e.Files.Cert, encodeCerts(certs), e.certMode())
 	}
-	return e.swap(newKey, newCSR, encodeCerts(certs))
+	var newChain []byte
+	if e.chainIsNew {
+		newChain = encodeCerts(e.chain)
+	}
+	return e.swap(newChain, newKey, newCSR, encodeCerts(certs))
 }
 
 // ensureKey sets e.key. It returns the PEM of a new key that must not be
@@ -136,9 +185,6 @@ func (e *ensuring) ensureKey(replace bool) (pending []byte, err error) {
 	key, readErr := readFile(e.Files.Key, parseKey)
 	if readErr == nil && !replace {
 		e.key = key
-		if err := e.closeKey(); err != nil {
-			return nil, err
-		}
 		e.done(e.Files.Key, Kept, nil)
 		return nil, nil
 	}
@@ -154,22 +200,13 @@ func (e *ensuring) ensureKey(replace bool) (pending []byte, err error) {
 		return nil, err
 	}
 	if missing {
-		if err := e.write(e.Files.Key, pending, 0o600); err != nil {
+		if err := e.write(e.Files.Key, pending, e.keyMode()); err != nil {
 			return nil, err
 		}
 		e.done(e.Files.Key, Made, nil)
 		return nil, nil
 	}
 	return pending, nil
-}
-
-// closeKey mends a key that others may read, whoever made it.
-func (e *ensuring) closeKey() error {
-	info, err := os.Stat(e.Files.Key)
-	if err != nil || info.Mode().Perm() == 0o600 {
-		return err
-	}
-	return os.Chmod(e.Files.Key, 0o600)
 }
 
 // ensureCSR sets e.csr. If it is for a key that is not written yet, it must
@@ -192,7 +229,7 @@ func (e *ensuring) ensureCSR(keyIsPending bool) (pending []byte, err error) {
 	if keyIsPending {
 		return pending, nil
 	}
-	if err := e.write(e.Files.CSR, pending, 0o644); err != nil {
+	if err := e.write(e.Files.CSR, pending, e.certMode()); err != nil {
 		return nil, err
 	}
 	e.done(e.Files.CSR, Made, readErr)
@@ -240,7 +277,12 @@ func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
 	if err := e.change(); err != nil {
 		return err
 	}
-	return durable.WriteFile(path, data, e.attr(mode))
+	attr := e.attr(mode)
+	if path != e.Files.CA && path != e.Files.CRL { // which others may be writing, too
+		attr.Temp = path + part
+	}
+	attr.Lossy = path == e.Files.CSR // which the key makes again, and nobody else uses
+	return durable.WriteFile(path, data, attr)
 }
 
 // change announces the first change.

@@ -74,6 +74,43 @@ func TestKeyType(t *testing.T) {
 	}
 }
 
+// Cut at any step, a first run is taken up with what there is by then.
+func TestResumesAtEachStep(t *testing.T) {
+	for step, name := range []string{"CA", "key", "request", "certificate", "revocation list"} {
+		t.Run(name, func(t *testing.T) {
+			ca := newTestCA(t, "IOTmidCA")
+			id := newP256(t)
+			done := 0
+			id.Report = func(provision.Step) {
+				if done++; done > step {
+					panic("cut")
+				}
+			}
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Fatal("it was not cut")
+					}
+				}()
+				id.Ensure(t.Context(), ca)
+			}()
+			id.Report = nil
+			want := strings.Join(append(strings.Split(allKept, ", ")[:step+1], strings.Split(allMade, ", ")[step+1:]...), ", ")
+			// The CA makes a new list each time that it is asked.
+			want = strings.Replace(want, "CRL kept", "CRL made", 1)
+			if got := ensure(t, id, ca); got != want {
+				t.Errorf("got %s, want %s", got, want)
+			}
+			if _, err := provision.TLSConfig(id.Files); err != nil {
+				t.Error(err)
+			}
+			if ca.signed != 1 {
+				t.Errorf("%d certificates were made for one", ca.signed)
+			}
+		})
+	}
+}
+
 // A certificate on the CA's list is replaced, and its key with it: it may be
 // why.
 func TestRevoked(t *testing.T) {
@@ -139,18 +176,25 @@ func TestRevocationList(t *testing.T) {
 	}
 	first, second := list(ca, nil), list(ca, nil)
 	over := list(ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
+	ahead := list(ca, func(l *x509.RevocationList) {
+		l.ThisUpdate, l.NextUpdate = time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+	})
 	for _, tc := range []struct {
 		name        string
 		there, from *x509.RevocationList
 		want        *x509.RevocationList // nil: an error of that step
+		words       string               // of that error, or of the reason to keep the one there
 	}{
-		{"a newer one", first, second, second},
-		{"an older one never replaces a newer", second, first, second},
-		{"one that has expired", first, over, first},
-		{"one of another CA", first, list(stranger, nil), first},
-		{"none", first, nil, first},
-		{"none, and the one there has expired", over, nil, nil},
-		{"none, and none there", nil, nil, nil},
+		{"a newer one", first, second, second, ""},
+		{"the same one", first, first, first, ""},
+		{"an older one never replaces a newer", second, first, second, "the CA's list is older than the one there"},
+		{"one that has expired", first, over, first, "the CA's list: it has expired"},
+		{"one from the future", first, ahead, first, "the CA's list: it begins at"},
+		{"one of another CA", first, list(stranger, nil), first, "the CA's list: it is not of the CA"},
+		{"none", first, nil, first, "asking the CA: no list today"},
+		{"none, and the one there has expired", over, nil, nil, "asking the CA: no list today"},
+		{"an older one, and the one there has expired", over, first, nil, "older than the one there"},
+		{"none, and none there", nil, nil, nil, "asking the CA: no list today"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id := newP256(t)
@@ -159,13 +203,16 @@ func TestRevocationList(t *testing.T) {
 			if tc.there != nil {
 				write(t, id.Files.CRL, encodeCRL(tc.there))
 			}
-			_, err := id.Ensure(t.Context(), listless{ca, tc.from})
+			steps, err := id.Ensure(t.Context(), listless{ca, tc.from})
 			if tc.want == nil {
 				var step *provision.StepError
-				if !errors.As(err, &step) || step.Step != provision.StepCRL || step.Path != id.Files.CRL {
-					t.Fatalf("got %v, want an error of the list", err)
+				if !errors.As(err, &step) || step.Step != provision.StepCRL || step.Path != id.Files.CRL || !strings.Contains(err.Error(), tc.words) {
+					t.Fatalf("got %v, want an error of the list, with %q", err, tc.words)
 				}
 				return
+			}
+			if last := steps[len(steps)-1]; last.Action == provision.Kept && (last.Reason == "") != (tc.words == "") || !strings.Contains(last.Reason, tc.words) {
+				t.Errorf("the list was %s, because %q, want %q", last.Action, last.Reason, tc.words)
 			}
 			if err != nil {
 				t.Fatal(err)
@@ -252,6 +299,12 @@ func TestPlan(t *testing.T) {
 	if got, want := plan(), ".crt kept .key kept .csr kept .crt kept .crl kept"; got != want {
 		t.Errorf("all there: %s, want %s", got, want)
 	}
+	write(t, id.Files.CA+".away", read(t, id.Files.CA))
+	remove(t, id.Files.CA)
+	if got, want := plan(), ".crt made .key kept .csr kept .crt made .crl made"; got != want {
+		t.Errorf("no CA: %s, want %s", got, want)
+	}
+	write(t, id.Files.CA, read(t, id.Files.CA+".away"))
 	id.CommonName = "other"
 	if got, want := plan(), ".crt kept .key kept .csr made .crt made .crl kept"; got != want {
 		t.Errorf("another name: %s, want %s", got, want)

@@ -60,6 +60,10 @@ var alerts = map[uint8]Explanation{
 		"give the client its certificate and key"},
 }
 
+// remedyRules is for a message that was discarded.
+const remedyRules = "check that the device is registered, and that tenant and id in the topic are its own; " +
+	"or add a rule for its common name to the ACL file and have the broker read that (SIGHUP)"
+
 // Explain turns the error of a failed connection into cause and remedy. It
 // understands the alerts by which a broker refuses a client (RFC 8446 section
 // 6), what crypto/x509 says of the broker's certificate, and network errors.
@@ -96,11 +100,11 @@ func Explain(err error) (e Explanation, ok bool) {
 			"get the CA's certificate anew; if the CA was rebuilt, the client's own certificate too"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && strings.Contains(invalid.Detail, " is before "):
 		return Explanation{
-			"the broker's certificate is not valid at this time, but from " + invalid.Cert.NotBefore.UTC().Format(time.RFC3339) + " on",
+			"the broker's certificate is not valid at this time, but from " + when(invalid.Cert.NotBefore) + " on",
 			"compare the clocks of client and CA"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return Explanation{
-			"the broker's certificate is not valid at this time: it expired at " + invalid.Cert.NotAfter.UTC().Format(time.RFC3339),
+			"the broker's certificate is not valid at this time: it expired at " + when(invalid.Cert.NotAfter),
 			"renew the broker's certificate and have the broker read it (SIGHUP); if it is newer, compare the clocks"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return Explanation{
@@ -110,8 +114,8 @@ func Explain(err error) (e Explanation, ok bool) {
 		return explainConnack(connack.Reason), true
 	case errors.As(err, &puback):
 		return Explanation{
-			fmt.Sprintf("the broker discards messages to %q: its ACL file gives the client no right to publish there", puback.Topic),
-			"add the rule under the client's common name, and have the broker read the file (SIGHUP)"}, true
+			fmt.Sprintf("the broker's access rules do not let this client publish to %q, so the message is discarded", puback.Topic),
+			remedyRules}, true
 	case errors.As(err, &record):
 		return Explanation{
 			"the broker does not speak TLS on that port",
@@ -160,3 +164,5 @@ func names(cert *x509.Certificate) string {
 	}
 	return " (" + strings.Join(all, ", ") + ")"
 }
+
+func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }

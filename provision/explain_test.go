@@ -65,17 +65,17 @@ func TestExplain(t *testing.T) {
 		return fmt.Sprintf("cafile %s\ncertfile %s\nkeyfile %s\ncrlfile %s\nrequire_certificate true\nuse_identity_as_username true\n",
 			files.CA, files.Cert, files.Key, crlfile)
 	}
-	broker := startBroker(t, conf(list))
-	plain := startBroker(t, "allow_anonymous true")
+	broker := startBroker(t, conf(list)).Addr()
+	plain := startBroker(t, "allow_anonymous true").Addr()
 
 	future := filepath.Join(dir, "future.crl")
 	server.Advance(48 * time.Hour)
 	saveCRL(t, server, future)
 	server.Advance(-48 * time.Hour)
-	ahead := startBroker(t, conf(future))
+	ahead := startBroker(t, conf(future)).Addr()
 	strangers := filepath.Join(dir, "strangers.crl")
 	saveCRL(t, stranger, strangers)
-	without := startBroker(t, conf(strangers))
+	without := startBroker(t, conf(strangers)).Addr()
 
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -138,7 +138,7 @@ func TestExplain(t *testing.T) {
 	})
 }
 
-func startBroker(t *testing.T, conf string) (addr string) {
+func startBroker(t *testing.T, conf string) *mosquittotest.Broker {
 	t.Helper()
 	broker, err := mosquittotest.Start(mosquittotest.Options{Conf: conf})
 	if err != nil {
@@ -149,7 +149,7 @@ func startBroker(t *testing.T, conf string) (addr string) {
 			t.Error(err)
 		}
 	})
-	return broker.Addr()
+	return broker
 }
 
 // trustOf makes a client trust the CA of other files than its own.

@@ -1,9 +1,11 @@
 package provision
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"fmt"
+	"io/fs"
 	"net"
 	"time"
 )
@@ -47,8 +49,12 @@ type Identity struct {
 	// longer, by a number drawn from the certificate, so that a fleet that was
 	// issued in one go does not come back in one go.
 	RenewBefore time.Duration
-	// Owner owns the files; nil is this process's user and group.
+	// Owner owns the files; nil is this process's user and group, and leaves
+	// files that are there as they are.
 	Owner *Owner
+	// KeyMode and CertMode are the permissions of the key, and of all other
+	// files when they are made. 0 means 0600 and 0644.
+	KeyMode, CertMode fs.FileMode
 
 	// Report, if not nil, is told of each step when it is done.
 	Report func(Step)
@@ -63,7 +69,10 @@ type Owner struct{ UID, GID int }
 type Step struct {
 	Path   string
 	Action Action
-	Reason string // for Made: why, if something was there before
+	// Reason is, for a file that was Made in place of another, what was wrong
+	// with that; for one that was Kept although the CA could not be asked, or
+	// its answer not be used, why. Otherwise it is empty.
+	Reason string
 }
 
 // Action is what became of a file.
@@ -111,17 +120,19 @@ const (
 // CA chain, a key or a request that was missing may now be there, for the next
 // call to use.
 //
-// Key and certificate change as a set. Both are written beside the old ones
-// first, with the suffix .next, and renamed when they are complete and
-// durable. A crash between the renames is taken up by the next call, and until
-// then by [TLSConfig], which knows the suffix. A renewal keeps the key and is
-// a single rename. Only one Ensure may work on the same files at a time.
+// Key and certificate change as a set, and with them the CA's file, if the CA
+// was built anew. What is new is written beside the old first, with the suffix
+// .next, and renamed when it is complete and durable. A crash between the
+// renames is taken up by the next call, and until then by [TLSConfig], which
+// knows the suffix. A renewal keeps the key and is a single rename. Only one
+// Ensure may work on the same key, request and certificate at a time.
 //
 // If the CA does not answer and what is there is good, it stays, without
-// error. The revocation list comes last: if the only error is that it cannot
+// error, and so does a good revocation list when the CA's own is not of that
+// CA, older, expired or from the future; the steps say so. The list comes last: if the only error is that it cannot
 // be had, the rest is in order, and the error is a *StepError of StepCRL.
 func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
-	if err := id.validate(); err != nil {
+	if err := id.Validate(); err != nil {
 		return nil, err
 	}
 	e := &ensuring{Identity: id}
@@ -132,13 +143,16 @@ func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
 // Plan returns what Ensure would do if it were called now, judging by the
 // files alone: the CA is not asked, and nothing changes.
 func (id *Identity) Plan() ([]Step, error) {
-	if err := id.validate(); err != nil {
+	if err := id.Validate(); err != nil {
 		return nil, err
 	}
 	e := &ensuring{Identity: id}
 	err := e.plan()
 	return e.steps, err
 }
+
+func (id *Identity) keyMode() fs.FileMode  { return cmp.Or(id.KeyMode, 0o600) }
+func (id *Identity) certMode() fs.FileMode { return cmp.Or(id.CertMode, 0o644) }
 
 func (id *Identity) now() time.Time {
 	if id.Now != nil {

@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,6 +163,12 @@ func TestEnsureMends(t *testing.T) {
 		{"request lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.CSR)
 		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
+		{"request cut short, as a power failure may leave it", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.CSR, read(t, id.Files.CSR)[:100])
+		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
+		{"request emptied", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.CSR, "")
+		}, "CA kept, key kept, CSR made, certificate kept, CRL kept"},
 		{"key lost", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			remove(t, id.Files.Key)
 		}, "CA kept, key made, CSR made, certificate made, CRL kept"},
@@ -241,7 +248,18 @@ func TestRebuiltCA(t *testing.T) {
 	id := newIdentity(t)
 	ensure(t, id, old)
 	server, ca := newCA(t, "24f6")
-	if got, want := ensure(t, id, ca), "CA made, key kept, CSR kept, certificate made, CRL made"; got != want {
+
+	// As long as the new one does not sign, what is in service stays as a set.
+	before := snapshot(t, id.Files)
+	shy := forger{ca, func(*x509.CertificateRequest) ([]*x509.Certificate, error) { return nil, errors.New("not today") }}
+	if _, err := id.Ensure(t.Context(), shy); err == nil {
+		t.Error("want an error")
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files in service changed (-before +after):\n%s", diff)
+	}
+
+	if got, want := ensure(t, id, ca), "key kept, CSR kept, CA made, certificate made, CRL made"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
 	if err := leaf(t, id.Files).CheckSignatureFrom(server.Root()); err != nil {
@@ -254,8 +272,17 @@ func TestCAThatDoesNotAnswer(t *testing.T) {
 	id := newIdentity(t)
 	ensure(t, id, ca)
 	server.Close()
+	var unasked []string
+	id.Report = func(s provision.Step) {
+		if s.Action == provision.Kept && strings.Contains(s.Reason, "asking the CA: ") {
+			unasked = append(unasked, s.Path)
+		}
+	}
 	if got := ensure(t, id, ca); got != allKept {
 		t.Errorf("good files: %s, want %s", got, allKept)
+	}
+	if diff := cmp.Diff([]string{id.Files.CA, id.Files.CRL}, unasked); diff != "" {
+		t.Errorf("kept unasked, and said so (-want +got):\n%s", diff)
 	}
 	remove(t, id.Files.Cert)
 	before := snapshot(t, id.Files)
@@ -355,10 +382,7 @@ func TestAnswersThatAreNotTheCertificate(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tc.words) {
 				t.Errorf("got %v, want an error with %q", err, tc.words)
 			}
-			after := snapshot(t, id.Files)
-			delete(before, "IOTmidCA.crt")
-			delete(after, "IOTmidCA.crt")
-			if diff := cmp.Diff(before, after); diff != "" {
+			if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
 				t.Errorf("files in service changed (-before +after):\n%s", diff)
 			}
 		})
@@ -425,6 +449,40 @@ func TestExposedKeyIsClosed(t *testing.T) {
 	if info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, want 0600", info.Mode().Perm())
 	}
+}
+
+func TestModesAndOwner(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	_, ca := newCA(t, "24f6")
+	id := newIdentity(t)
+	ensure(t, id, ca)
+	check := func(when string, key, others fs.FileMode, uid, gid uint32) {
+		t.Helper()
+		for _, path := range []string{id.Files.Key, id.Files.CSR, id.Files.Cert, id.Files.CA, id.Files.CRL} {
+			info, err := os.Stat(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := others
+			if path == id.Files.Key {
+				want = key
+			}
+			owner := info.Sys().(*syscall.Stat_t)
+			if info.Mode().Perm() != want || owner.Uid != uid || owner.Gid != gid {
+				t.Errorf("%s: %s has mode %v and owner %d:%d, want %v and %d:%d", when, path, info.Mode().Perm(), owner.Uid, owner.Gid, want, uid, gid)
+			}
+		}
+	}
+	check("first", 0o600, 0o644, 0, uint32(os.Getegid()))
+	id.Owner, id.KeyMode, id.CertMode = &provision.Owner{UID: 1883, GID: 1884}, 0o640, 0o444
+	ensure(t, id, ca)
+	check("kept", 0o640, 0o644, 1883, 1884)
+	id.Overwrite = true
+	remove(t, id.Files.CRL)
+	ensure(t, id, ca)
+	check("overwritten", 0o640, 0o444, 1883, 1884)
 }
 
 func TestHostileIdentities(t *testing.T) {

@@ -33,7 +33,7 @@ func (e *ensuring) whyNotCert() error {
 		return errRevoked
 	}
 	if !e.now().Before(e.renewAt(leaf)) {
-		return fmt.Errorf("it expires at %s", leaf.NotAfter.UTC().Format(time.RFC3339))
+		return fmt.Errorf("it expires at %s", when(leaf.NotAfter))
 	}
 	return nil
 }

@@ -59,7 +59,7 @@ func (r *Renewer) marker() string { return r.Identity.Files.Cert + pendingSuffix
 // earlier call of it is outstanding. The error is Ensure's or a *HookError.
 func (r *Renewer) Once(ctx context.Context) ([]Step, error) {
 	id := r.Identity
-	if err := id.validate(); err != nil {
+	if err := id.Validate(); err != nil {
 		return nil, err
 	}
 	e := &ensuring{Identity: id}
@@ -111,8 +111,11 @@ func (r *Renewer) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		for _, s := range steps {
-			if s.Action == Made {
+			switch {
+			case s.Action == Made:
 				logger.Info("file renewed", "file", s.Path, "because", s.Reason)
+			case s.Reason != "":
+				logger.Warn("file kept", "file", s.Path, "because", s.Reason)
 			}
 		}
 		wait := r.wait(every)

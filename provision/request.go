@@ -29,7 +29,9 @@ func (e *FieldError) Error() string {
 // maxCommonName is RFC 5280's upper bound ub-common-name.
 const maxCommonName = 64
 
-func (id *Identity) validate() error {
+// Validate returns a *FieldError about the first field that cannot be used, as
+// Ensure and Plan do before they look at anything else.
+func (id *Identity) Validate() error {
 	if id.Files.invalid != nil {
 		return id.Files.invalid
 	}

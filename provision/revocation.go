@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"time"
 )
 
 // maxList bounds a revocation list: one of a million entries has 40 MB.
@@ -18,39 +17,37 @@ const maxList = 256 << 20
 // it returns puts it in its file. An error is about the list alone: that
 // nobody knows what is revoked, or not for long any more.
 func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err error) {
-	keep := func() error { return nil }
 	source, ok := ca.(CRLSource)
 	if !ok {
-		return keep, nil
+		return func() error { return nil }, nil
 	}
 	have, haveErr := e.readList()
-	if e.Files.CRL != "" && haveErr == nil {
-		keep = func() error { e.done(e.Files.CRL, Kept, nil); return nil }
-	}
 	e.list = have
-	list, err := source.CRL(ctx)
-	if err == nil {
-		err = e.checkList(list)
-	}
-	if err != nil {
-		if haveErr == nil {
-			return keep, nil
+	// keep leaves the list that is there, if that is good; because is what is
+	// wrong with the CA's.
+	keep := func(because error) (func() error, error) {
+		if haveErr != nil {
+			return nil, because
 		}
-		return nil, fmt.Errorf("asking the CA: %w", err)
+		return func() error { e.done(e.Files.CRL, Kept, because); return nil }, nil
+	}
+	list, err := source.CRL(ctx)
+	if err != nil {
+		return keep(fmt.Errorf("asking the CA: %w", err))
+	}
+	if err := e.checkList(list); err != nil {
+		return keep(fmt.Errorf("the CA's list: %w", err))
 	}
 	if have != nil && older(list, have) {
-		if haveErr == nil {
-			return keep, nil
-		}
-		return nil, fmt.Errorf("the CA's list is older than the one there: %w", haveErr)
+		return keep(errors.New("the CA's list is older than the one there"))
 	}
 	e.list = list
-	if have != nil && bytes.Equal(have.Raw, list.Raw) {
-		return keep, nil
+	if haveErr == nil && bytes.Equal(have.Raw, list.Raw) {
+		return keep(nil)
 	}
 	return func() error {
 		data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})
-		if err := e.write(e.Files.CRL, data, 0o644); err != nil {
+		if err := e.write(e.Files.CRL, data, e.certMode()); err != nil {
 			return err
 		}
 		e.done(e.Files.CRL, Made, haveErr)
@@ -84,14 +81,17 @@ func (e *ensuring) checkList(list *x509.RevocationList) error {
 	if list == nil {
 		return errors.New("no list")
 	}
+	if len(e.chain) == 0 {
+		return errors.New("there is no CA to verify it with")
+	}
 	if err := list.CheckSignatureFrom(e.chain[0]); err != nil {
 		return fmt.Errorf("it is not of the CA: %w", err)
 	}
 	if e.now().Before(list.ThisUpdate) {
-		return fmt.Errorf("it begins at %s", list.ThisUpdate.UTC().Format(time.RFC3339))
+		return fmt.Errorf("it begins at %s", when(list.ThisUpdate))
 	}
 	if !e.now().Before(list.NextUpdate) {
-		return fmt.Errorf("%w at %s", errListExpired, list.NextUpdate.UTC().Format(time.RFC3339))
+		return fmt.Errorf("%w at %s", errListExpired, when(list.NextUpdate))
 	}
 	return nil
 }

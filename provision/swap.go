@@ -13,21 +13,42 @@ import (
 // next marks what is about to replace the file of the same name without it.
 const next = ".next"
 
-// swap replaces key, request and certificate as a set, as if by one rename.
-// All are written beside the old ones, the certificate last: its being there
-// says that the set is complete and decided, and whoever finds it finishes
-// what was begun. From then on nothing is written, only renamed, so that a
-// full disk cannot stop it half way. The certificate is renamed last, too.
-func (e *ensuring) swap(key, csr, cert []byte) error {
-	for _, f := range []struct {
-		path string
-		data []byte
-		mode fs.FileMode
-	}{{e.Files.Key, key, 0o600}, {e.Files.CSR, csr, 0o644}, {e.Files.Cert, cert, 0o644}} {
-		if info, err := os.Lstat(f.path); err == nil && info.IsDir() {
-			return errors.Join(&fs.PathError{Op: "replace", Path: f.path, Err: errors.New("is a directory")}, e.discard())
+// part marks a file that is being written.
+const part = ".part"
+
+// nextOf is what is about to replace a file of the identity. The CA's may be
+// shared with others, so there it has the certificate's name in it.
+func (f Files) nextOf(path string) string {
+	if path == f.CA {
+		path += "." + filepath.Base(f.Cert)
+	}
+	return path + next
+}
+
+// set is what changes together, in the order in which it is written and then
+// renamed.
+func (f Files) set() []string { return []string{f.CA, f.Key, f.CSR, f.Cert} }
+
+// swap replaces CA chain, key, request and certificate as a set, as if by one
+// rename. Nil stands for what stays. All are written beside the old ones, the
+// certificate last: its being there says that the set is complete and decided,
+// and whoever finds it finishes what was begun. From then on nothing is
+// written, only renamed, so that a full disk cannot stop it half way. The
+// certificate is renamed last, too.
+func (e *ensuring) swap(chain, key, csr, cert []byte) error {
+	data := map[string][]byte{e.Files.CA: chain, e.Files.Key: key, e.Files.CSR: csr, e.Files.Cert: cert}
+	for _, path := range e.Files.set() {
+		if data[path] == nil {
+			continue
 		}
-		if err := e.write(f.path+next, f.data, f.mode); err != nil {
+		if info, err := os.Lstat(path); err == nil && info.IsDir() {
+			return errors.Join(&fs.PathError{Op: "replace", Path: path, Err: errors.New("is a directory")}, e.discard())
+		}
+		mode := e.certMode()
+		if path == e.Files.Key {
+			mode = e.keyMode()
+		}
+		if err := e.write(e.Files.nextOf(path), data[path], mode); err != nil {
 			return errors.Join(err, e.discard())
 		}
 	}
@@ -48,8 +69,8 @@ func (e *ensuring) takeUp() error {
 // finish does the renames that are left to do.
 func (e *ensuring) finish() error {
 	var dirs []string
-	for _, path := range []string{e.Files.Key, e.Files.CSR, e.Files.Cert} {
-		if err := os.Rename(path+next, path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	for _, path := range e.Files.set() {
+		if err := os.Rename(e.Files.nextOf(path), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
 		}
 		if dir := filepath.Dir(path); !slices.Contains(dirs, dir) {
@@ -64,20 +85,17 @@ func (e *ensuring) finish() error {
 }
 
 // discard removes what a swap that came to nothing left, the certificate
-// first. Where there was something, a write may have been cut short, too.
+// first, and writes that were cut short.
 func (e *ensuring) discard() error {
 	var errs []error
-	interrupted := false
-	for _, path := range []string{e.Files.Cert, e.Files.Key, e.Files.CSR} {
-		switch err := os.Remove(path + next); {
-		case err == nil:
-			interrupted = true
-		case !errors.Is(err, fs.ErrNotExist):
-			errs = append(errs, err)
+	for _, path := range slices.Backward(e.Files.set()) {
+		beside := e.Files.nextOf(path)
+		for _, leftover := range []string{beside, beside + part, path + part} {
+			if _, err := os.Lstat(leftover); errors.Is(err, fs.ErrNotExist) {
+				continue // which is cheap, and a vain removal locks the folder
+			}
+			errs = append(errs, os.Remove(leftover))
 		}
-	}
-	if interrupted {
-		errs = append(errs, durable.RemoveTemps(e.Files.Key), durable.RemoveTemps(e.Files.CSR), durable.RemoveTemps(e.Files.Cert))
 	}
 	return errors.Join(errs...)
 }

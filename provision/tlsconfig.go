@@ -10,7 +10,8 @@ import (
 // TLSConfig returns a client's configuration: it shows the certificate of
 // files and trusts the CA of files, and nothing else. The certificate is read
 // again at each handshake, so that a renewed one is used as soon as it is
-// there; the CA is read once. TLS 1.2 is the minimum.
+// there. The CA is read once: a client that is to live through a CA that is
+// built anew calls TLSConfig for each connection. TLS 1.2 is the minimum.
 //
 // ServerName is left empty: most clients fill in the host that they dial.
 func TLSConfig(files Files) (*tls.Config, error) {

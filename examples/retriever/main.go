@@ -12,16 +12,17 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
@@ -66,9 +67,9 @@ func status(err error) int {
 type retriever struct {
 	*settings
 	stdout, stderr io.Writer
+	reportOut      io.Writer // for --report -
 	web            *http.Client
 	login          *ejbca.Credentials
-	shared         *enrol.Shared
 }
 
 func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) error {
@@ -76,41 +77,60 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	r := &retriever{settings: s, stdout: stdout, stderr: stderr, web: &http.Client{Timeout: time.Minute}}
+	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout, web: newWeb(s.skipVerify)}
+	if s.reportTo == "-" {
+		r.stdout = stderr
+	}
 	if s.plan {
 		return r.showPlan()
 	}
 	if err := s.readSecrets(stdin, stderr); err != nil {
 		return err
 	}
-	if s.skipVerify {
-		transport := http.DefaultTransport.(*http.Transport).Clone()
-		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
-		r.web.Transport = transport
-	}
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
-	r.shared = &enrol.Shared{CA: r.issuer("")}
 	token, err := r.login.Token(ctx)
+	if errors.Is(err, ejbca.ErrDenied) {
+		return errLogin
+	}
 	if err != nil {
 		return withRemedy(err)
 	}
 	if !s.renew {
-		fmt.Fprintln(stdout, "Authenticated")
+		fmt.Fprintln(r.stdout, "Authenticated")
 	}
 	if err := s.findTenant(token); err != nil {
 		return err
 	}
 	if s.daemon {
-		return r.keep(ctx)
+		r.keep(ctx)
+		return nil
 	}
 	return r.once(ctx)
 }
 
-// once sees to all devices.
-func (r *retriever) once(ctx context.Context) error {
-	job := &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
-		return r.renewer(device, r.shared.For(r.issuer(device)))
+func newWeb(skipVerify bool) *http.Client {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.MaxIdleConnsPerHost = transport.MaxIdleConns // there is one host, for many devices at once
+	if skipVerify {
+		transport.TLSClientConfig = &tls.Config{InsecureSkipVerify: true}
+	}
+	return &http.Client{Transport: transport, Timeout: time.Minute}
+}
+
+// errLogin does not say which of the two it was, though dojot does.
+var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
+
+// job sees to all devices once.
+func (r *retriever) job() *enrol.Run {
+	shared := &enrol.Shared{CA: r.issuer("")}
+	return &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
+		return r.renewer(device, shared.For(r.issuer(device)))
 	}}
+}
+
+// once does it and says what became of them.
+func (r *retriever) once(ctx context.Context) error {
+	job := r.job()
 	switch many := len(r.devices) > 1; {
 	case many && isTerminal(r.stderr) && !r.renew:
 		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
@@ -123,13 +143,11 @@ func (r *retriever) once(ctx context.Context) error {
 			return errors.Join(report.Err(), fmt.Errorf("--report: %w", err))
 		}
 	}
+	r.warn(report)
 	for _, d := range report.Devices {
-		if d.Warning != "" {
-			fmt.Fprintf(r.stderr, "retriever: %s: warning: %s\n", d.Device, d.Warning)
+		if err := r.completeP12(d); err != nil {
+			return withRemedy(errors.Join(report.Err(), err))
 		}
-	}
-	if err := r.completeP12(report); err != nil {
-		return withRemedy(errors.Join(report.Err(), &provision.HookError{Err: err}))
 	}
 	if len(r.devices) == 1 {
 		return withRemedy(report.Err())
@@ -137,19 +155,44 @@ func (r *retriever) once(ctx context.Context) error {
 	return r.summarize(report)
 }
 
-// completeP12 makes the files that were not asked for when the certificates
-// were made.
-func (r *retriever) completeP12(report *enrol.Report) error {
-	if r.p12Password == "" {
+// warn says each thing once: what is wrong with the CA is so for all devices.
+func (r *retriever) warn(report *enrol.Report) {
+	devices := map[string][]string{}
+	for _, d := range report.Devices {
+		devices[d.Warning] = append(devices[d.Warning], d.Device)
+	}
+	delete(devices, "")
+	for _, warning := range slices.Sorted(maps.Keys(devices)) {
+		who := devices[warning][0]
+		if more := len(devices[warning]) - 1; more > 0 {
+			who = fmt.Sprintf("%s and %d more", who, more)
+		}
+		fmt.Fprintf(r.stderr, "retriever: %s: warning: %s\n", who, warning)
+	}
+}
+
+// keep keeps all devices fresh until ctx ends.
+func (r *retriever) keep(ctx context.Context) {
+	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
+	enrol.Keep(ctx, logger, func() *enrol.Run {
+		job := r.job()
+		job.Done = func(d enrol.Result) {
+			if err := r.completeP12(d); err != nil {
+				logger.Error("PKCS #12", "device", d.Device, "cause", err)
+			}
+		}
+		return job
+	})
+}
+
+// completeP12 makes the file that was not asked for when the certificate was
+// made.
+func (r *retriever) completeP12(d enrol.Result) error {
+	if r.p12Password == "" || d.Status != enrol.Kept {
 		return nil
 	}
-	for _, d := range report.Devices {
-		if d.Status != enrol.Kept {
-			continue
-		}
-		if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
-			return err
-		}
+	if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
+		return &provision.HookError{Err: err}
 	}
 	return nil
 }
@@ -197,28 +240,10 @@ func (r *retriever) saveReport(report *enrol.Report) error {
 	}
 	text = append(text, '\n')
 	if r.reportTo == "-" {
-		_, err = r.stdout.Write(text)
+		_, err = r.reportOut.Write(text)
 		return err
 	}
 	return durable.WriteFile(r.reportTo, text, durable.Attr{Mode: 0o644})
-}
-
-// keep keeps all devices fresh until ctx ends, which is no error.
-func (r *retriever) keep(ctx context.Context) error {
-	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
-	work, ctx := errgroup.WithContext(ctx)
-	for _, device := range r.devices {
-		work.Go(func() error {
-			renewer := r.renewer(device, r.issuer(device))
-			renewer.Identity.Report = nil
-			renewer.Logger = logger.With("device", device)
-			return renewer.Run(ctx)
-		})
-	}
-	if err := work.Wait(); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
 }
 
 func (r *retriever) issuer(device string) *ejbca.Issuer {
@@ -248,7 +273,7 @@ func (r *retriever) identity(device string) *provision.Identity {
 
 func (r *retriever) renewer(device string, ca provision.CA) *provision.Renewer {
 	identity := r.identity(device)
-	if len(r.devices) == 1 {
+	if len(r.devices) == 1 && !r.daemon {
 		identity.Report = func(step provision.Step) { r.report(identity.Files, step) }
 	}
 	renewer := &provision.Renewer{Identity: identity, CA: ca}
@@ -333,7 +358,7 @@ func remedy(err error) string {
 	case errors.Is(err, ejbca.ErrGenerated):
 		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
 	case errors.Is(err, ejbca.ErrDenied):
-		return "wrong user or password, or your user is not allowed to do this"
+		return "your user is not allowed to do this, or the device's password at the CA is not dojot's"
 	case errors.Is(err, ejbca.ErrNotFound):
 		return "check the names of CA and device; a device has to be created in dojot first"
 	case errors.Is(err, ejbca.ErrUnavailable):

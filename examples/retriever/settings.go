@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -18,7 +19,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
-const usage = `Usage: retriever HOST DEVICE CA [options] [-- HOOK ARGUMENT...]
+const usage = `Usage: retriever HOST DEVICE [CA] [options] [-- HOOK ARGUMENT...]
 
 Gets devices their keys and certificates from dojot, into ./certs. Run it again
 as often as you like: what is good stays, what is missing, expired, about to
@@ -27,13 +28,13 @@ expire or revoked is made anew, and an interrupted run is taken up.
   HOST    where dojot is, with scheme and port: http://localhost:8000
   DEVICE  the device's id; or several: 24f6,a1b2 or dev[001-100], or @file with
           one a line
-  CA      the name of the CA: IOTmidCA
+  CA      the name of the CA, if not IOTmidCA
   HOOK    a program to run when a device's files have changed. It is not given
           to a shell. RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its
           environment. If it fails, the next run runs it again.
 
 One device:
-  retriever http://localhost:8000 24f6 IOTmidCA -u admin
+  retriever http://localhost:8000 24f6 -u admin
   retriever https://dojot.example.com 24f6 IOTmidCA -u admin --password-file pw -d sensor.local -i 10.0.0.7
 
 A thousand, with a report:
@@ -80,6 +81,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard) // main prints the error once
 	flags.StringVarP(&s.username, "username", "u", "", "your dojot user; asked for if not given")
+	flags.StringVar(&s.ca, "caname", "", "the name of the CA, for those who do not give it as an argument")
 	flags.StringVar(&s.passwordIn, "password-file", "", "a file whose first line is the password")
 	flags.BoolVarP(&s.overwrite, "overwrite", "w", false, "make everything anew, whatever is there")
 	keyType := flags.String("key-type", provision.RSA.String(), "rsa, or p256 where the CA's profile takes it (dojot's does not)")
@@ -93,11 +95,12 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.plan, "plan", false, "say what would be done, judging by the files alone, and do nothing")
 	flags.BoolVar(&s.renew, "renew", false, "for cron: say nothing about what stays")
 	flags.BoolVar(&s.daemon, "daemon", false, "do not end, but keep the devices' files fresh")
-	flags.IntVar(&s.parallel, "parallel", 0, "how many devices to work on at once (default: one more than processors)")
-	flags.StringVar(&s.reportTo, "report", "", "a file for a report in JSON; - is standard output")
+	flags.IntVar(&s.parallel, "parallel", 0, "how many devices to work on at once (default: four for each processor)")
+	flags.StringVar(&s.reportTo, "report", "", "a file for a report in JSON; - is standard output, and then all else goes to standard error")
 	flags.StringVar(&s.p12In, "p12-password-file", "", "write key, certificate and CA to DEVICE.p12, too, with the password in the first line of this file")
 	help := flags.BoolP("help", "h", false, "print this text")
-	if err := flags.Parse(args); err != nil {
+	likeOriginal(flags)
+	if err := flags.Parse(originalArgs(args)); err != nil {
 		return nil, &usageError{err}
 	}
 	if *help {
@@ -108,8 +111,15 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	if n := flags.ArgsLenAtDash(); n >= 0 {
 		positional, s.hook = positional[:n], positional[n:]
 	}
-	if len(positional) != 3 {
-		return nil, &usageError{fmt.Errorf("want HOST DEVICE CA, got %d arguments (see --help)", len(positional))}
+	switch {
+	case len(positional) < 2 || len(positional) > 3:
+		return nil, &usageError{fmt.Errorf("want HOST DEVICE [CA], got %d arguments (see --help)", len(positional))}
+	case len(positional) == 3 && s.ca != "":
+		return nil, &usageError{errors.New("--caname: want the CA once, or as an argument")}
+	case len(positional) == 3:
+		s.ca = positional[2]
+	case s.ca == "":
+		s.ca = ejbca.DefaultCA
 	}
 	if err := s.check(positional, *keyType); err != nil {
 		return nil, &usageError{err}
@@ -117,8 +127,39 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	return s, nil
 }
 
+// originals are the options of dojot's certificate retriever, which takes them
+// abbreviated.
+var originals = []string{"username", "overwrite", "dns", "ip", "key-length", "skip-https-check", "caname", "help"}
+
+// likeOriginal lets the original's options be abbreviated, as there.
+func likeOriginal(flags *pflag.FlagSet) {
+	known := map[string]bool{}
+	flags.VisitAll(func(f *pflag.Flag) { known[f.Name] = true })
+	flags.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		for _, long := range originals {
+			if !known[name] && name != "" && strings.HasPrefix(long, name) {
+				return pflag.NormalizedName(long)
+			}
+		}
+		return pflag.NormalizedName(name)
+	})
+}
+
+// originalArgs writes the original's -ca, a short option of two letters, as
+// the long one.
+func originalArgs(args []string) []string {
+	end := slices.Index(args, "--")
+	args = slices.Clone(args)
+	for i, arg := range args {
+		if arg == "-ca" && (end < 0 || i < end) {
+			args[i] = "--caname"
+		}
+	}
+	return args
+}
+
 func (s *settings) check(positional []string, keyType string) (err error) {
-	s.host, s.ca = strings.TrimRight(positional[0], "/"), positional[2]
+	s.host = strings.TrimRight(positional[0], "/")
 	u, err := url.Parse(s.host)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
 		return fmt.Errorf("HOST %q: want http:// or https:// and a host", s.host)
@@ -135,11 +176,14 @@ func (s *settings) check(positional []string, keyType string) (err error) {
 	if s.daemon && s.overwrite {
 		return errors.New("--daemon and --overwrite: want one of them, or certificates would be made for ever")
 	}
+	if s.daemon && (s.reportTo != "" || s.plan) {
+		return errors.New("--daemon: want none of --report and --plan, which are for a run that ends")
+	}
 	// The identities are made from all of the above; what cannot be used
 	// shows before anybody is asked for a password.
 	r := &retriever{settings: s}
 	for _, device := range s.devices {
-		if _, err := r.identity(device).Plan(); errors.As(err, new(*provision.FieldError)) {
+		if err := r.identity(device).Validate(); err != nil {
 			return err
 		}
 	}

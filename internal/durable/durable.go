@@ -29,6 +29,32 @@ type Owner struct{ UID, GID int }
 type Attr struct {
 	Mode  fs.FileMode // permission bits; 0 means 0600
 	Owner *Owner
+
+	// Temp is the temporary file, in the same folder, for those who know that
+	// nobody else writes the same file: one that a crash left is replaced.
+	// Empty means one with a random name; see RemoveTemps.
+	Temp string
+
+	// Lossy spares the fsyncs, for a file that can be made again from others:
+	// after a power failure it may be missing, old, or cut short.
+	Lossy bool
+}
+
+// Apply gives a file that is there the mode, unless that is 0, and the owner.
+func (a Attr) Apply(path string) error {
+	is, err := AttrOf(path)
+	if err != nil {
+		return err
+	}
+	if a.Owner != nil && (is.Owner == nil || *is.Owner != *a.Owner) {
+		if err := os.Chown(path, a.Owner.UID, a.Owner.GID); err != nil {
+			return err
+		}
+	}
+	if a.Mode != 0 && is.Mode != a.Mode {
+		return os.Chmod(path, a.Mode)
+	}
+	return nil
 }
 
 // AttrOf returns the mode and owner of the file at path, to replace it with
@@ -67,7 +93,7 @@ func Write(path string, a Attr, write func(io.Writer) error) (err error) {
 	if dir == "" {
 		dir = "."
 	}
-	tmp, err := os.CreateTemp(dir, base+tempMark+"*")
+	tmp, err := createTemp(dir, base, a.Temp)
 	if err != nil {
 		return err
 	}
@@ -93,8 +119,10 @@ func Write(path string, a Attr, write func(io.Writer) error) (err error) {
 	if err := tmp.Chmod(mode); err != nil {
 		return err
 	}
-	if err := tmp.Sync(); err != nil {
-		return err
+	if !a.Lossy {
+		if err := tmp.Sync(); err != nil {
+			return err
+		}
 	}
 	if err := tmp.Close(); err != nil {
 		return err
@@ -102,7 +130,20 @@ func Write(path string, a Attr, write func(io.Writer) error) (err error) {
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
 	}
+	if a.Lossy {
+		return nil
+	}
 	return SyncDir(dir)
+}
+
+func createTemp(dir, base, name string) (*os.File, error) {
+	if name == "" {
+		return os.CreateTemp(dir, base+tempMark+"*")
+	}
+	if err := ignoreMissing(os.Remove(name)); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 }
 
 // ownedBy spares the chown that an unprivileged process could not do but does

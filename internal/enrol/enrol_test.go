@@ -3,6 +3,7 @@ package enrol_test
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"os"
@@ -122,14 +123,12 @@ func TestRun(t *testing.T) {
 	if got, want := statuses(report), "a made, b made, c made, d made"; got != want || report.Err() != nil {
 		t.Fatalf("got %s (%v), want %s", got, report.Err(), want)
 	}
-	asked := 0
+	asked := map[string]int{}
 	for _, q := range r.server.Requests() {
-		if q.Path == "/ca/IOTmidCA/crl" && q.Method == "GET" {
-			asked++
-		}
+		asked[q.Method+" "+q.Path]++
 	}
-	if asked != 1 {
-		t.Errorf("the list was asked for %d times, want once for all", asked)
+	if chains, lists := asked["GET /ca/IOTmidCA"], asked["GET /ca/IOTmidCA/crl"]; chains != 1 || lists != 1 {
+		t.Errorf("the chain was asked for %d times and the list %d times, want once for all", chains, lists)
 	}
 
 	// An interrupted run is taken up: what is lost is made again, the rest stays.
@@ -172,6 +171,24 @@ func TestRun(t *testing.T) {
 	}
 	if !strings.Contains(read.Devices[1].Error, "b.key") || read.Devices[0].NotAfter.Before(time.Now()) {
 		t.Errorf("the report is\n%s", text)
+	}
+}
+
+// downCA is one that answers nothing.
+type downCA struct{ asked int }
+
+var errDown = errors.New("it is down")
+
+func (c *downCA) Chain(context.Context) ([]*x509.Certificate, error) { c.asked++; return nil, errDown }
+func (c *downCA) CRL(context.Context) (*x509.RevocationList, error)  { c.asked++; return nil, errDown }
+
+// A CA that is down is not waited for by each device in turn.
+func TestRunWithoutCA(t *testing.T) {
+	r, down := newRig(t), &downCA{}
+	r.shared.CA = down
+	report := (&enrol.Run{Devices: []string{"a", "b", "c", "d"}, Renewer: r.renewer}).Do(t.Context())
+	if report.Count[enrol.Failed] != 4 || !errors.Is(report.Err(), errDown) || down.asked != 1 {
+		t.Errorf("got %s (%v), asked %d times, want all failed and asked once", statuses(report), report.Err(), down.asked)
 	}
 }
 

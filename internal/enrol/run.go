@@ -9,7 +9,9 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,9 +26,8 @@ type Run struct {
 	// Renewer returns what keeps a device's identity. It may be called from
 	// several goroutines at a time.
 	Renewer func(device string) *provision.Renewer
-	// Parallel is how many devices are worked on at once. 0 is one more than
-	// there are processors: making keys is all they do, and while one waits
-	// for the CA or the disk another computes.
+	// Parallel is how many devices are worked on at once. 0 is four for each
+	// processor: while some wait for the CA or the disk, others make keys.
 	Parallel int
 	// Done, if not nil, is told of each device, one at a time.
 	Done func(Result)
@@ -51,7 +52,7 @@ type Result struct {
 	NotAfter *time.Time `json:"notAfter,omitempty"` // the end of the certificate there is
 	Files    []string   `json:"files,omitempty"`    // those that were made
 	Error    string     `json:"error,omitempty"`
-	Warning  string     `json:"warning,omitempty"` // what failed without harm to key and certificate
+	Warning  string     `json:"warning,omitempty"` // what failed without harm to key and certificate, or was kept for want of better
 
 	Err   error            `json:"-"`
 	Steps []provision.Step `json:"-"`
@@ -82,7 +83,7 @@ func (r *Run) Do(ctx context.Context) *Report {
 	report := &Report{Began: time.Now(), Count: map[Status]int{}, Devices: make([]Result, len(r.Devices))}
 	parallel := r.Parallel
 	if parallel <= 0 {
-		parallel = runtime.GOMAXPROCS(0) + 1
+		parallel = 4 * runtime.GOMAXPROCS(0)
 	}
 	var mu sync.Mutex
 	var work errgroup.Group
@@ -112,8 +113,12 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	renewer := r.Renewer(device)
 	steps, err := renewer.Once(ctx)
 	result := Result{Device: device, Status: Kept, Steps: steps}
+	var warnings []string
 	for _, s := range steps {
 		if s.Action != provision.Made {
+			if s.Reason != "" {
+				warnings = append(warnings, fmt.Sprintf("%s is kept: %s", s.Path, s.Reason))
+			}
 			continue
 		}
 		result.Files = append(result.Files, s.Path)
@@ -129,10 +134,11 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	}
 	switch {
 	case Harmless(err):
-		result.Warning = err.Error()
+		warnings = append(warnings, err.Error())
 	case err != nil:
 		result.Status, result.Err, result.Error = Failed, err, err.Error()
 	}
+	result.Warning = strings.Join(warnings, "; ")
 	return result
 }
 
@@ -144,45 +150,60 @@ func Harmless(err error) bool {
 	return ok && step.Step == provision.StepCRL && !hook
 }
 
-// Shared is a CA that several devices ask: its chain and its list are asked
-// for once, and again after a failure.
+// Shared is a CA that the devices of one run ask: for its chain and its list
+// once, whatever comes of it. A CA that is down is not tried again for each of
+// a thousand devices.
 type Shared struct {
 	CA interface {
-		provision.CA
+		Chain(ctx context.Context) ([]*x509.Certificate, error)
 		provision.CRLSource
 	}
 
-	mu    sync.Mutex
-	chain []*x509.Certificate
-	list  *x509.RevocationList
+	chain once[[]*x509.Certificate]
+	list  once[*x509.RevocationList]
+}
+
+// Chain is provision.CA's.
+func (s *Shared) Chain(ctx context.Context) ([]*x509.Certificate, error) {
+	return s.chain.do(func() ([]*x509.Certificate, error) { return s.CA.Chain(ctx) })
+}
+
+// CRL is provision.CRLSource's.
+func (s *Shared) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	return s.list.do(func() (*x509.RevocationList, error) { return s.CA.CRL(ctx) })
+}
+
+// A Signer signs for one device, if it is told the CA's chain. *ejbca.Issuer
+// is one.
+type Signer interface {
+	SignUnder(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) ([]*x509.Certificate, error)
 }
 
 // For returns the CA as one device sees it, who signs for it.
-func (s *Shared) For(ca provision.CA) provision.CA { return sharedFor{CA: ca, shared: s} }
+func (s *Shared) For(signer Signer) provision.CA { return sharedFor{s, signer} }
 
 type sharedFor struct {
-	provision.CA
-	shared *Shared
+	*Shared
+	signer Signer
 }
 
-func (c sharedFor) Chain(ctx context.Context) ([]*x509.Certificate, error) {
-	s := c.shared
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	if s.chain == nil {
-		s.chain, err = s.CA.Chain(ctx)
+// Sign is provision.CA's.
+func (c sharedFor) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	chain, err := c.Chain(ctx)
+	if err != nil {
+		return nil, err
 	}
-	return s.chain, err
+	return c.signer.SignUnder(ctx, chain, csr)
 }
 
-func (c sharedFor) CRL(ctx context.Context) (*x509.RevocationList, error) {
-	s := c.shared
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	if s.list == nil {
-		s.list, err = s.CA.CRL(ctx)
-	}
-	return s.list, err
+// once remembers what the first call of a function returned.
+type once[T any] struct {
+	sync.Once
+	value T
+	err   error
+}
+
+func (o *once[T]) do(f func() (T, error)) (T, error) {
+	o.Do(func() { o.value, o.err = f() })
+	return o.value, o.err
 }

@@ -1,0 +1,56 @@
+package enrol
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+)
+
+const (
+	keepEvery  = time.Hour   // and up to a quarter sooner, at random
+	firstRetry = time.Minute // after a failure; doubled with each, up to keepEvery
+)
+
+// Keep has all devices seen to, again and again until ctx ends, and logs what
+// became of them. Each round is a run of its own, so that no more devices are
+// worked on at once than it says, and so that a [Shared] CA is asked anew.
+func Keep(ctx context.Context, logger *slog.Logger, round func() *Run) {
+	retry := firstRetry
+	for {
+		report := round().Do(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		report.log(logger)
+		wait := keepEvery - rand.N(keepEvery/4)
+		if report.Err() == nil {
+			retry = firstRetry
+		} else {
+			wait, retry = min(wait, retry), min(2*retry, keepEvery)
+			logger.Error("not all devices are in order", "failed", report.Count[Failed], "next try in", wait)
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+func (r *Report) log(logger *slog.Logger) {
+	warned := map[string]bool{"": true} // what is wrong with the CA is so for all devices
+	for _, d := range r.Devices {
+		logger := logger.With("device", d.Device)
+		switch d.Status {
+		case Made, Renewed:
+			logger.Info("certificate "+string(d.Status), "because", d.Reason, "until", d.NotAfter)
+		case Failed:
+			logger.Error("device failed", "cause", d.Err)
+		}
+		if !warned[d.Warning] {
+			warned[d.Warning] = true
+			logger.Warn(d.Warning)
+		}
+	}
+}

@@ -1,0 +1,56 @@
+package enrol_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/enrol"
+	"github.com/dojot/mqtt-manager-go/provision"
+)
+
+// Devices are seen to each hour or so, and sooner after a failure.
+func TestKeep(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ca := newSigner(t)
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
+		defer cancel()
+		var rounds []time.Duration
+		began := time.Now()
+		var log bytes.Buffer
+		enrol.Keep(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *enrol.Run {
+			rounds = append(rounds, time.Since(began))
+			return &enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Renewer: func(device string) *provision.Renewer {
+				files := provision.DeviceFiles(dir, device, "ca")
+				files.CRL = ""
+				return &provision.Renewer{
+					Identity: &provision.Identity{CommonName: device, KeyType: provision.P256, Files: files},
+					CA:       ca,
+					Changed: func(context.Context) error {
+						if device == "b" && len(rounds) < 3 {
+							return errors.New("nobody to tell")
+						}
+						return nil
+					},
+				}
+			}}
+		})
+		if len(rounds) < 6 || len(rounds) > 7 || rounds[0] != 0 || rounds[1] != time.Minute || rounds[2] != 3*time.Minute || rounds[3]-rounds[2] < 45*time.Minute {
+			t.Errorf("rounds at %v", rounds)
+		}
+		for words, want := range map[string]int{"certificate made": 1, "device failed": 2, "nobody to tell": 2, "not all devices": 2} {
+			if got := strings.Count(log.String(), words); got != want {
+				t.Errorf("%q is logged %d times, want %d", words, got, want)
+			}
+		}
+		if t.Failed() {
+			t.Log(&log)
+		}
+	})
+}
