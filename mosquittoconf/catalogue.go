@@ -1,7 +1,6 @@
 package mosquittoconf
 
 import (
-	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -81,20 +80,40 @@ func (o Option) Known(v Version) bool {
 // Options yields all options of Mosquitto 1.4 to 2.1, by key. Those of
 // plugins, plugin_opt_NAME and auth_opt_NAME, are not listed.
 func Options() iter.Seq[Option] {
-	all := slices.SortedFunc(maps.Values(options), func(a, b Option) int { return cmp.Compare(a.Key, b.Key) })
-	return slices.Values(all)
+	return func(yield func(Option) bool) {
+		for _, key := range slices.Sorted(maps.Keys(options)) {
+			if !yield(*options[key]) {
+				return
+			}
+		}
+	}
 }
 
 // OptionOf returns what is known of a key.
 func OptionOf(key string) (o Option, known bool) {
-	if strings.HasPrefix(key, "plugin_opt_") {
-		return Option{Key: key, Scope: PluginScope, Repeats: true, Since: v20}, true
+	if p := lookup(key); p != nil {
+		o = *p
+		o.Key = key
+		return o, true
 	}
-	if strings.HasPrefix(key, "auth_opt_") {
-		return Option{Key: key, Scope: PluginScope, Repeats: true}, true
+	return Option{}, false
+}
+
+// pluginOption and authOption stand for the options that plugins define.
+var (
+	pluginOption = &Option{Key: "plugin_opt_", Scope: PluginScope, Repeats: true, Since: v20}
+	authOption   = &Option{Key: "auth_opt_", Scope: PluginScope, Repeats: true}
+)
+
+// lookup is OptionOf without a copy, nil if the key is not known.
+func lookup(key string) *Option {
+	switch {
+	case strings.HasPrefix(key, pluginOption.Key):
+		return pluginOption
+	case strings.HasPrefix(key, authOption.Key):
+		return authOption
 	}
-	o, known = options[key]
-	return o, known
+	return options[key]
 }
 
 var (
@@ -234,13 +253,13 @@ type group struct {
 	keys   string
 }
 
-func catalogue(groups ...group) map[string]Option {
-	m := make(map[string]Option)
+func catalogue(groups ...group) map[string]*Option {
+	m := make(map[string]*Option)
 	for _, g := range groups {
 		for key := range strings.FieldsSeq(g.keys) {
 			o := g.option
 			o.Key = key
-			m[key] = o
+			m[key] = &o
 		}
 	}
 	return m

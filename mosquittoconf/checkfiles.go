@@ -74,12 +74,13 @@ func (f *File) CheckFiles(env Environment) []Finding {
 		c.env.Now = time.Now()
 	}
 	for _, l := range f.Listeners() {
-		c.listener(&l)
+		c.listener(&l.options)
 	}
 	for _, b := range f.bridges() {
 		c.bridge(b)
 	}
-	for _, d := range f.statements {
+	for i := range f.statements {
+		d := &f.statements[i]
 		switch d.Key {
 		case "acl_file", "password_file", "psk_file", "plugin_opt_acl_file", "plugin_opt_password_file":
 			c.guarded(d)
@@ -123,7 +124,7 @@ type checker struct {
 	version Version
 }
 
-func (c *checker) path(d statement) string {
+func (c *checker) path(d *statement) string {
 	if filepath.IsAbs(d.Value) {
 		return d.Value
 	}
@@ -131,7 +132,7 @@ func (c *checker) path(d statement) string {
 }
 
 // folder checks that there is one for a file that the broker writes.
-func (c *checker) folder(severity Severity, d statement, path, effect string) {
+func (c *checker) folder(severity Severity, d *statement, path, effect string) {
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(c.env.Dir, path)
 	}
@@ -142,7 +143,7 @@ func (c *checker) folder(severity Severity, d statement, path, effect string) {
 }
 
 // library checks a plugin's file.
-func (c *checker) library(d statement) {
+func (c *checker) library(d *statement) {
 	path := d.Value
 	if d.Key == "plugin_load" {
 		_, path, _ = strings.Cut(path, " ")
@@ -162,7 +163,7 @@ func (c *checker) library(d statement) {
 const maxFile = 1 << 28
 
 // read returns the content of the file that d names, or reports why not.
-func (c *checker) read(d statement) ([]byte, bool) {
+func (c *checker) read(d *statement) ([]byte, bool) {
 	path := c.path(d)
 	info, err := os.Stat(path)
 	switch {

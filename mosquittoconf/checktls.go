@@ -17,38 +17,35 @@ import (
 )
 
 // listener checks the material of a TLS listener.
-func (c *checker) listener(l *ListenerSection) {
-	certfile, hasCert := l.directive("certfile")
-	keyfile, hasKey := l.directive("keyfile")
-	cafile, hasCA := l.directive("cafile")
-	capath, hasPath := l.directive("capath")
-	crlfile, hasCRL := l.directive("crlfile")
-	if !hasCert || !hasKey {
+func (c *checker) listener(l *holder) {
+	certfile, keyfile := l.last("certfile"), l.last("keyfile")
+	if certfile == nil || keyfile == nil {
 		return // Vet says what becomes of it
 	}
-	require := l.isTrue("require_certificate")
+	cafile, capath := l.last("cafile"), l.last("capath")
+	require := l.true("require_certificate")
 	var cas []*x509.Certificate
-	if hasCA {
+	if cafile != nil {
 		cas = c.cas(cafile, require)
 	}
-	if hasPath {
-		c.directory(capath, require && !hasCA)
+	if capath != nil && cafile == nil && require {
+		c.directory(capath)
 	}
 	chain := c.certificate(certfile, cas)
-	if _, engine := l.directive("tls_engine"); engine {
+	if l.has("tls_engine") {
 		c.warn(keyfile, "not-checked", "keyfile is for a tls_engine", "start a broker to see")
 	} else {
 		c.key(keyfile, chain)
 	}
-	if ciphers, ok := l.directive("ciphers"); ok {
+	if ciphers := l.last("ciphers"); ciphers != nil {
 		c.ciphers(ciphers, chain)
 	}
-	if dh, ok := l.directive("dhparamfile"); ok && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
+	if dh := l.last("dhparamfile"); dh != nil && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
 		if data, ok := c.read(dh); ok && !bytes.Contains(data, []byte("-----BEGIN DH PARAMETERS-----")) {
 			c.refused(dh, "dhparamfile-invalid", fmt.Sprintf("dhparamfile %s holds no DH PARAMETERS", c.path(dh)), "remove the line")
 		}
 	}
-	if hasCRL {
+	if crlfile := l.last("crlfile"); crlfile != nil {
 		if !require {
 			cas = nil // the lists are loaded, and never asked
 		}
@@ -58,7 +55,7 @@ func (c *checker) listener(l *ListenerSection) {
 
 // certificates returns the certificates of a file, in its order. It reports what does not
 // parse; what Go does not read but OpenSSL may is a warning.
-func (c *checker) certificates(d statement) ([]*x509.Certificate, bool) {
+func (c *checker) certificates(d *statement) ([]*x509.Certificate, bool) {
 	data, ok := c.read(d)
 	if !ok {
 		return nil, false
@@ -103,7 +100,7 @@ func (c *checker) certificates(d statement) ([]*x509.Certificate, bool) {
 }
 
 // cas returns the CAs of a cafile.
-func (c *checker) cas(d statement, require bool) []*x509.Certificate {
+func (c *checker) cas(d *statement, require bool) []*x509.Certificate {
 	certs, ok := c.certificates(d)
 	if !ok {
 		return nil
@@ -130,7 +127,7 @@ func isCA(cert *x509.Certificate) bool {
 
 // certificate checks the broker's certificate and returns its chain, the
 // broker's own first.
-func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Certificate {
+func (c *checker) certificate(d *statement, cas []*x509.Certificate) []*x509.Certificate {
 	chain, ok := c.certificates(d)
 	if !ok || len(chain) == 0 {
 		return nil
@@ -189,25 +186,28 @@ func isFor(cert *x509.Certificate, usage x509.ExtKeyUsage) bool {
 const soon = 10
 
 // directory checks a hashed directory of CAs.
-func (c *checker) directory(d statement, alone bool) {
+func (c *checker) directory(d *statement) {
 	path := c.path(d)
-	if !alone {
-		return
-	}
-	entries, err := os.ReadDir(path)
+	hashed, err := isHashed(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
 	case err != nil:
 		c.trap(d, "file-missing", fmt.Sprintf("%s %s is no folder: every client is refused", d.Key, path), "correct the path")
-	case !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }):
+	case !hashed:
 		c.trap(d, "capath-unhashed", fmt.Sprintf("%s %s has no entry by the hash of a name: every client is refused", d.Key, path), "make it a hashed directory (HashDir, or openssl rehash)")
 	}
 }
 
+// isHashed reports whether a folder has an entry by the hash of a name.
+func isHashed(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }), err
+}
+
 // ciphers judges a list in which each entry names how the server proves who it
 // is, if that is all another way than the key has.
-func (c *checker) ciphers(d statement, chain []*x509.Certificate) {
+func (c *checker) ciphers(d *statement, chain []*x509.Certificate) {
 	if len(chain) == 0 {
 		return
 	}
@@ -229,25 +229,21 @@ func (c *checker) ciphers(d statement, chain []*x509.Certificate) {
 }
 
 // bridge checks a bridge's material. The broker starts whatever it is.
-func (c *checker) bridge(b ListenerSection) {
-	ca, hasCA := b.directive("bridge_cafile")
-	path, hasPath := b.directive("bridge_capath")
-	if hasPath && !hasCA {
-		if entries, err := os.ReadDir(c.path(path)); err != nil || !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }) {
-			c.trap(path, "bridge-ca", fmt.Sprintf("bridge_capath %s is no hashed directory: the bridge trusts no server", c.path(path)), "make it one (HashDir, or openssl rehash)")
-		}
-	}
-	if hasCA {
+func (c *checker) bridge(b *holder) {
+	if ca := b.last("bridge_cafile"); ca != nil {
 		if _, err := c.certificatesOf(ca); err != nil {
 			c.trap(ca, "bridge-ca", fmt.Sprintf("bridge_cafile %s: %v: the bridge does not connect", c.path(ca), err), "put the PEM certificate of the server's CA there")
 		}
+	} else if path := b.last("bridge_capath"); path != nil {
+		if hashed, _ := isHashed(c.path(path)); !hashed {
+			c.trap(path, "bridge-ca", fmt.Sprintf("bridge_capath %s is no hashed directory: the bridge trusts no server", c.path(path)), "make it one (HashDir, or openssl rehash)")
+		}
 	}
-	cert, hasCert := b.directive("bridge_certfile")
-	key, hasKey := b.directive("bridge_keyfile")
-	if !hasCert || !hasKey {
-		return
+	cert, key := b.last("bridge_certfile"), b.last("bridge_keyfile")
+	if cert == nil || key == nil {
+		return // Vet says what becomes of it
 	}
-	bad := func(d statement, what any) {
+	bad := func(d *statement, what any) {
 		c.trap(d, "bridge-certificate", fmt.Sprintf("%s %s: %v: the bridge does not connect", d.Key, c.path(d), what), "give the bridge a client certificate and its key")
 	}
 	chain, err := c.certificatesOf(cert)
@@ -282,7 +278,7 @@ func (c *checker) bridge(b ListenerSection) {
 }
 
 // certificatesOf reads a bridge's certificates.
-func (c *checker) certificatesOf(d statement) ([]*x509.Certificate, error) {
+func (c *checker) certificatesOf(d *statement) ([]*x509.Certificate, error) {
 	data, err := os.ReadFile(c.path(d))
 	if err != nil {
 		return nil, err
@@ -309,7 +305,7 @@ func (c *checker) certificatesOf(d statement) ([]*x509.Certificate, error) {
 }
 
 // key checks the broker's private key against its certificate.
-func (c *checker) key(d statement, chain []*x509.Certificate) {
+func (c *checker) key(d *statement, chain []*x509.Certificate) {
 	data, ok := c.read(d)
 	if !ok {
 		return
@@ -339,7 +335,7 @@ func samePublicKey(a, b crypto.PublicKey) bool {
 }
 
 // lists checks a crlfile; cas are the CAs whose lists it needs.
-func (c *checker) lists(d statement, cas []*x509.Certificate) {
+func (c *checker) lists(d *statement, cas []*x509.Certificate) {
 	data, ok := c.read(d)
 	if !ok {
 		return

@@ -12,7 +12,7 @@ import (
 
 // guarded checks a file that says who may do what, which the broker opens with
 // care.
-func (c *checker) guarded(d statement) {
+func (c *checker) guarded(d *statement) {
 	path := c.path(d)
 	link, err := os.Lstat(path)
 	if err == nil && link.Mode()&fs.ModeSymlink != 0 {
@@ -54,7 +54,7 @@ func (c *checker) guarded(d statement) {
 
 // rules looks for the first line at which a broker stops reading an ACL file.
 // What the rules mean is not judged.
-func (c *checker) rules(d statement, data []byte) {
+func (c *checker) rules(d *statement, data []byte) {
 	path := c.path(d)
 	if i := bytes.IndexByte(data, 0); i >= 0 {
 		c.trap(d, "acl-nul", fmt.Sprintf("%s %s has a NUL byte, and the broker does not see the rules behind it", d.Key, path), "remove it")
@@ -124,7 +124,7 @@ func aclLine(raw string) (keyword, problem string) {
 // passwords looks for what keeps 2.1 from loading a password file. Brokers
 // before it leave out the entries that they do not understand, and every one
 // those without a colon.
-func (c *checker) passwords(d statement, data []byte) {
+func (c *checker) passwords(d *statement, data []byte) {
 	n := 0
 	seen := make(map[string]bool)
 	for raw := range strings.Lines(string(data)) {
@@ -159,7 +159,7 @@ func (c *checker) passwords(d statement, data []byte) {
 }
 
 // keys looks for what keeps a broker from loading a file of pre-shared keys.
-func (c *checker) keys(d statement, data []byte) {
+func (c *checker) keys(d *statement, data []byte) {
 	n := 0
 	for raw := range strings.Lines(string(data)) {
 		n++

@@ -1,7 +1,6 @@
 package mosquittoconf
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -90,15 +89,15 @@ func (m *migration) check() error {
 	return errors.Join(errs...)
 }
 
-func text(l *line) string { return strings.TrimRight(string(l.raw), "\r\n") }
+func text(l *line) string { return strings.TrimRight(l.raw, "\r\n") }
 
 // rewrite gives a line another key and value, and leaves what surrounds them.
 func (m *migration) rewrite(f *File, l *line, key, value, why string) {
 	was := text(l)
-	at := bytes.Index(l.raw, []byte(l.key))
+	at := strings.Index(l.raw, l.key)
 	l.replace(value, value)
-	l.raw = slices.Concat(l.raw[:at], []byte(key), l.raw[at+len(l.key):])
-	l.key = key
+	l.raw = l.raw[:at] + key + l.raw[at+len(l.key):]
+	l.key, l.option = key, lookup(key)
 	m.changes = append(m.changes, Change{File: f.name, Line: m.number[l], Was: was, Is: text(l), Why: why})
 }
 
@@ -108,7 +107,7 @@ func (m *migration) drop(f *File, l *line, why string) {
 }
 
 func (m *migration) insert(f *File, at int, key, value, why string) {
-	l := &line{raw: []byte(key + " " + value + f.lineEnd()), key: key, value: value, rest: value}
+	l := &line{raw: key + " " + value + f.lineEnd(), key: key, value: value, rest: value, option: lookup(key)}
 	f.insert(at, l)
 	m.changes = append(m.changes, Change{File: f.name, Is: text(l), Why: why})
 }
