@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -17,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
@@ -204,9 +207,33 @@ func TestCheckFiles(t *testing.T) {
 		{name: "list expired beside a good one", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", append(m.ca.crlPEM(t, time.Now().Add(-time.Hour)), m.ca.crlPEM(t, time.Now().Add(time.Hour))...))
 		}},
-		{name: "list by another key", shut: true, change: func(t *testing.T, m *material) {
+		{name: "list by another key", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", issue(t, named("test CA"), nil).crlPEM(t, time.Now().Add(time.Hour)))
-		}, want: []string{"warning crl-unusable"}},
+		}, want: []string{"trap crl-foreign"}},
+		{name: "list by another key beside a good one", change: func(t *testing.T, m *material) {
+			other := issue(t, named("test CA"), nil)
+			m.write(t, "ca.crl", append(other.crlPEM(t, time.Now().Add(time.Hour)), m.ca.crlPEM(t, time.Now().Add(time.Hour))...))
+		}},
+		// OpenSSL chooses by key identifier and date, and then looks at the
+		// signature.
+		{name: "newer list of the same key identifier by another key beside a good one", change: func(t *testing.T, m *material) {
+			template := named("test CA")
+			template.SubjectKeyId = m.ca.cert.SubjectKeyId
+			forger := issue(t, template, nil)
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), forger.revoking(t, 2)))
+		}, want: []string{"trap crl-unusable"}},
+		{name: "older list of the same key identifier by another key beside a good one", change: func(t *testing.T, m *material) {
+			template := named("test CA")
+			template.SubjectKeyId = m.ca.cert.SubjectKeyId
+			forger := issue(t, template, nil)
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 2), forger.revoking(t, 1)))
+		}},
+		{name: "two good lists", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), m.ca.revoking(t, 2)))
+		}},
+		{name: "list of the future", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 3900)))
+		}, want: []string{"trap crl-unusable"}},
 
 		{name: "access file missing", conf: edit("access.acl", "no.acl"), want: []string{"refused file-missing"}},
 		{name: "access file of comments", change: func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("# user a\n\n \t\r\n")) },
@@ -247,6 +274,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "no folder for the log", unasked: true, conf: goodConf + "log_dest file nowhere/log\n", want: []string{"trap folder-missing"}},
 		{name: "no folder for sessions", conf: goodConf + "persistence true\npersistence_location nowhere/\n", want: []string{"trap folder-missing"}, open: true},
 		{name: "folder for nothing", conf: goodConf + "persistence_location nowhere/\n"},
+		{name: "folder for the process id", conf: goodConf + "pid_file .\n", want: []string{"refused file-not-regular"}},
+		{name: "plugin of text", conf: goodConf + "plugin ./ca.crt\n", want: []string{"refused plugin-invalid"}},
 		{name: "plugin missing", conf: goodConf + "plugin /nowhere/plugin.so\n", want: []string{"refused file-missing"}},
 		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"refused file-missing"}},
 		{name: "included folder", conf: goodConf + "include_dir .\n", want: []string{"warning include-dir"}},
@@ -413,14 +442,15 @@ func TestCheckFilesByVersion(t *testing.T) {
 	}
 }
 
+const goodPassword = "a:$7$101$c2FsdHNhbHRzYWx0$" + "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaA==\n"
+
 func TestCheckFilesOfPasswords(t *testing.T) {
-	const good = "a:$7$101$c2FsdHNhbHRzYWx0$" + "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaA==\n"
 	for _, tt := range []struct {
 		name, text string
 		bad        bool
 	}{
-		{"good", "# x\n" + good, false},
-		{"twice", good + good, true},
+		{"good", "# x\n" + goodPassword, false},
+		{"twice", goodPassword + goodPassword, true},
 		{"no colon", "abc\n", false},
 		{"no name", ":$7$\n", true},
 		{"no hash", "a:secret\n", true},
@@ -448,6 +478,77 @@ func TestCheckFilesOfPasswords(t *testing.T) {
 	}
 }
 
+// A client compares the name that it connects to with the certificate's.
+func TestCheckFilesOfNames(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		dns       []string
+		ips       []net.IP
+		connectTo []string
+		want      string
+	}{
+		{"name", []string{"hub.example.org"}, nil, []string{"hub.example.org"}, ""},
+		{"other name", []string{"hub.example.org"}, nil, []string{"mqtt.example.org"}, "trap certificate-name\n"},
+		{"one of two", []string{"hub.example.org"}, nil, []string{"hub.example.org", "mqtt.example.org"}, "trap certificate-name\n"},
+		{"wildcard", []string{"*.example.org"}, nil, []string{"hub.example.org"}, ""},
+		{"wildcard for two levels", []string{"*.example.org"}, nil, []string{"a.hub.example.org"}, "trap certificate-name\n"},
+		{"address", nil, []net.IP{net.IPv4(192, 0, 2, 1)}, []string{"192.0.2.1"}, ""},
+		{"address as a name", []string{"192.0.2.1"}, nil, []string{"192.0.2.1"}, "trap certificate-name\nwarning certificate-name\n"},
+		{"not known", []string{"hub.example.org"}, nil, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMaterial(t)
+			template := named("mosquitto")
+			template.DNSNames, template.IPAddresses = tt.dns, tt.ips
+			m.serve(t, issue(t, template, m.ca))
+			f := parse(t, "listener 8883\n"+goodConf)
+			found := f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: installed(t), Names: tt.connectTo})
+			if got := verdicts(found); got != tt.want {
+				t.Errorf("got %v, want %q", found, tt.want)
+			}
+			b := start(t, mosquittotest.Options{Dir: m.dir, Conf: goodConf})
+			refused := false
+			for _, name := range tt.connectTo {
+				config := m.clientTLS(m.client)
+				config.ServerName = name
+				conn, err := tls.Dial("tcp", b.Addr(), config)
+				if _, ok := errors.AsType[x509.HostnameError](err); err != nil && !ok {
+					t.Fatal(err)
+				}
+				if err == nil {
+					conn.Close()
+				}
+				refused = refused || err != nil
+			}
+			if refused != (tt.want != "") {
+				t.Errorf("a client refuses the broker: %t", refused)
+			}
+		})
+	}
+
+	// With two listeners, each may be for other clients.
+	m := newMaterial(t)
+	template := named("mosquitto")
+	template.DNSNames = []string{"outside.example.org"}
+	outside := issue(t, template, m.ca)
+	m.write(t, "outside.crt", outside.certPEM())
+	m.write(t, "outside.key", outside.keyPEM(t))
+	f := parse(t, "listener 8883\n"+goodConf+"listener 8884\ncertfile outside.crt\nkeyfile outside.key\n")
+	for _, tt := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{"localhost", "outside.example.org"}, ""},
+		{[]string{"localhost"}, "trap certificate-name\n"},
+		{[]string{"localhost", "outside.example.org", "nowhere"}, "trap certificate-name\n"},
+	} {
+		if got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Names: tt.names})); got != tt.want {
+			t.Errorf("two listeners, %q: got %q, want %q", tt.names, got, tt.want)
+		}
+	}
+}
+
 func TestCheckFilesOfConfig(t *testing.T) {
 	m := newMaterial(t)
 	f := parse(t, render(t, m.full(t)))
@@ -465,7 +566,7 @@ func TestCheckFilesDates(t *testing.T) {
 		t.Errorf("in a year: got %q, want %q", got, want)
 	}
 	env.Now = time.Now().AddDate(-1, 0, 0)
-	want = "trap certificate-not-yet-valid\nwarning crl-unusable\n"
+	want = "trap certificate-not-yet-valid\ntrap crl-unusable\n"
 	if got := verdicts(f.CheckFiles(env)); got != want {
 		t.Errorf("a year ago: got %q, want %q", got, want)
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -143,7 +144,9 @@ func (c *checker) certificate(d *statement, cas []*x509.Certificate) []*x509.Cer
 		c.warn(d, "certificate-expires-soon", fmt.Sprintf("the certificate in %s expires at %s", path, show(leaf.NotAfter)), "renew it")
 	}
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 {
-		c.warn(d, "certificate-without-names", fmt.Sprintf("the certificate in %s has no name of a host: many clients refuse the broker", path), "have it issued with the names that clients connect to as subject alternative names")
+		c.warn(d, "certificate-without-names", fmt.Sprintf("the certificate in %s has no name of a host: many clients refuse the broker", path), namesRemedy)
+	} else {
+		c.served = append(c.served, served{d, leaf})
 	}
 	if !forServers(leaf) {
 		c.trap(d, "certificate-not-for-servers", fmt.Sprintf("the extended key usage of the certificate in %s lacks serverAuth: clients refuse the broker", path), "have it issued with serverAuth, or without extended key usage")
@@ -170,6 +173,53 @@ func (c *checker) certificate(d *statement, cas []*x509.Certificate) []*x509.Cer
 			"check that the clients trust its CA, and that certfile holds the intermediate CAs")
 	}
 	return chain
+}
+
+const namesRemedy = "have it issued with the names that clients connect to as subject alternative names"
+
+// names judges the certificates by the names that clients connect to. With
+// several listeners, each may be for some of them.
+func (c *checker) names() {
+	if len(c.served) == 0 {
+		return
+	}
+	has := func(s served) func(name string) bool {
+		return func(name string) bool { return s.leaf.VerifyHostname(name) == nil }
+	}
+	some := false
+	for _, s := range c.served {
+		switch {
+		case len(c.env.Names) == 0:
+		case slices.ContainsFunc(c.env.Names, has(s)):
+			some = true
+		default:
+			c.trap(s.certfile, "certificate-name", fmt.Sprintf("the certificate in %s has none of the names that clients connect to, but %s: they refuse the broker", c.path(s.certfile), namesOf(s.leaf)), namesRemedy)
+		}
+		for _, name := range s.leaf.DNSNames {
+			if _, err := netip.ParseAddr(name); err == nil {
+				c.warn(s.certfile, "certificate-name", fmt.Sprintf("the certificate in %s has the address %s as the name of a host: clients that connect to it refuse the broker", c.path(s.certfile), name), "have it issued with the address as an IP address")
+			}
+		}
+	}
+	for _, name := range c.env.Names {
+		if some && !slices.ContainsFunc(c.served, func(s served) bool { return has(s)(name) }) {
+			first := c.served[0]
+			c.trap(first.certfile, "certificate-name", fmt.Sprintf("the certificate in %s lacks the name %.80q and has %s: clients that connect to it refuse the broker", c.path(first.certfile), name, namesOf(first.leaf)), namesRemedy)
+		}
+	}
+}
+
+// namesOf are the names in a certificate, not all if there are many.
+func namesOf(cert *x509.Certificate) string {
+	names := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	const enough = 5
+	if len(names) > enough {
+		names = append(names[:enough], "…")
+	}
+	return fmt.Sprintf("%.300q", names)
 }
 
 func forServers(cert *x509.Certificate) bool { return isFor(cert, x509.ExtKeyUsageServerAuth) }
@@ -348,56 +398,42 @@ func (c *checker) lists(d *statement, cas []*x509.Certificate) {
 			"replace it by the CAs' lists, in PEM")
 		return
 	}
-	foreign := len(cas) > 0
-	for _, list := range lists {
-		foreign = foreign && !slices.ContainsFunc(cas, func(ca *x509.Certificate) bool {
-			return bytes.Equal(ca.RawSubject, list.RawIssuer)
-		})
+	missing := make(map[*x509.Certificate]bool)
+	for _, ca := range cas {
+		err := crl.Complete(lists, []*x509.Certificate{ca}, c.env.Now)
+		switch {
+		case err == nil, errors.Is(err, crl.ErrDuplicate): // a broker goes by the newest
+			if best := longest(lists, ca, c.env.Now); best != nil && best.NextUpdate.Sub(c.env.Now) < best.NextUpdate.Sub(best.ThisUpdate)/soon {
+				c.warn(d, "crl-expires-soon", fmt.Sprintf("crlfile %s, list of CA %q expires at %s: then every client of that CA is refused", path, ca.Subject, show(best.NextUpdate)), "fetch the CA's current list, and have the broker reload it")
+			}
+		case errors.Is(err, crl.ErrMissing):
+			missing[ca] = true
+		case errors.Is(err, crl.ErrExpired) && !errors.Is(err, crl.ErrSignature):
+			c.warn(d, "crl-expired", fmt.Sprintf("crlfile %s, %v: every client of that CA is refused", path, err), "fetch the CA's current list")
+		default:
+			c.trap(d, "crl-unusable", fmt.Sprintf("crlfile %s, %v: clients of that CA are refused", path, err), "fetch the CA's current list, and remove this one")
+		}
 	}
-	if foreign {
+	if len(cas) > 0 && len(missing) == len(cas) {
 		c.trap(d, "crl-foreign", fmt.Sprintf("crlfile %s holds no list of a CA in cafile: every client is refused", path), "add the CAs' lists")
 		return
 	}
 	for _, ca := range cas {
-		switch best, err := bestList(lists, ca, c.env.Now); {
-		case err == nil:
-			if left := best.NextUpdate.Sub(c.env.Now); left < best.NextUpdate.Sub(best.ThisUpdate)/soon {
-				c.warn(d, "crl-expires-soon", fmt.Sprintf("crlfile %s, list of CA %q expires at %s: then every client of that CA is refused", path, ca.Subject, show(best.NextUpdate)), "fetch the CA's current list, and have the broker reload it")
-			}
-		case errors.Is(err, errNoList):
+		if missing[ca] {
 			c.warn(d, "crl-missing", fmt.Sprintf("crlfile %s holds no list of CA %q: every client of that CA is refused", path, ca.Subject),
 				"add the CA's list, unless it issues no client certificates")
-		case errors.Is(err, crl.ErrExpired):
-			c.warn(d, "crl-expired", fmt.Sprintf("crlfile %s, list of CA %q: %v: every client of that CA is refused", path, ca.Subject, err), "fetch the CA's current list")
-		default:
-			c.warn(d, "crl-unusable", fmt.Sprintf("crlfile %s, list of CA %q: %v: clients of that CA may be refused", path, ca.Subject, err), "fetch the CA's current list")
 		}
 	}
 }
 
-var errNoList = errors.New("no list of this CA")
-
-// bestList returns the list for ca that is good for longest: a bad one beside
-// it does no harm. If none is good, the error is that of the newest.
-func bestList(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) (*x509.RevocationList, error) {
-	var good, newest *x509.RevocationList
-	worst := errNoList
+// longest returns the list of ca that is good for longest.
+func longest(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) (best *x509.RevocationList) {
 	for _, list := range lists {
-		if !bytes.Equal(list.RawIssuer, ca.RawSubject) {
-			continue
-		}
-		err := crl.Verify(list, ca, now)
-		switch {
-		case err == nil && (good == nil || list.NextUpdate.After(good.NextUpdate)):
-			good = list
-		case err != nil && (newest == nil || list.ThisUpdate.After(newest.ThisUpdate)):
-			newest, worst = list, err
+		if crl.Verify(list, ca, now) == nil && (best == nil || list.NextUpdate.After(best.NextUpdate)) {
+			best = list
 		}
 	}
-	if good != nil {
-		return good, nil
-	}
-	return nil, worst
+	return best
 }
 
 func show(t time.Time) string { return t.UTC().Format(time.RFC3339) }

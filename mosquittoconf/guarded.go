@@ -16,13 +16,12 @@ func (c *checker) guarded(d *statement) {
 	path := c.path(d)
 	link, err := os.Lstat(path)
 	if err == nil && link.Mode()&fs.ModeSymlink != 0 {
-		message := fmt.Sprintf("%s %s is a symbolic link, which 2.1 and later refuse", d.Key, path)
-		remedy := "name the file itself"
-		if c.version.atLeast(2, 1, 0) {
-			c.refused(d, "symlink", message, remedy)
-		} else {
-			c.warn(d, "symlink", message, remedy)
+		severity := Warning
+		if c.version.atLeast(2, 1, 0) && !(c.env.FollowsSymlinks && c.version.atLeast(2, 1, 1)) {
+			severity = Refused
 		}
+		c.add(severity, d, "symlink", fmt.Sprintf("%s %s is a symbolic link, which 2.1 and later refuse", d.Key, path),
+			"name the file itself, or set MOSQUITTO_UNSAFE_ALLOW_SYMLINKS for the broker, from 2.1.1")
 	}
 	data, ok := c.read(d)
 	if !ok {

@@ -230,6 +230,10 @@ func parseLine(raw string) (line, error) {
 	return l, nil
 }
 
+// whole is what a broker takes for some values: all that follows the key's
+// space, blanks included.
+func (l *line) whole() string { return strings.TrimRight(l.rest, "\r\n") }
+
 // cutWord splits where a broker does: at spaces, and at no other white space.
 // The rest begins behind the space that ends the word.
 func cutWord(s string) (word, rest string) {

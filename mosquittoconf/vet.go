@@ -18,7 +18,7 @@ import (
 // "tls-ignored", "psk-and-certificates", "ca-unset",
 // "identity-without-certificate", "identity-and-subject", "crl-unused",
 // "system-store", "protocol-versions", "tls-version-exact", "websockets-crl",
-// "websockets-address", "websockets-socket", "websockets-only",
+// "websockets-address", "websockets-socket", "websockets-only", "http-api-only",
 // "proxy-and-certificates", "max-connections-reload", "below-bridge",
 // "include-moves-listeners".
 //

@@ -224,8 +224,6 @@ func TestVet(t *testing.T) {
 			m.remote(t, strings.Contains(tt.conf, "TLSREMOTE"))
 			above, conf := m.fill(t, tt.above), m.fill(t, tt.conf)
 			global := "log_dest stderr\nlog_type all\n"
-			conf = strings.ReplaceAll(conf, "ACLPLUGIN", cmp.Or(aclPlugin(t), "/nowhere/mosquitto_acl_file.so"))
-			conf = strings.ReplaceAll(conf, "DYNSEC", cmp.Or(library(t, "mosquitto_dynamic_security.so"), "/nowhere/mosquitto_dynamic_security.so"))
 			text := global + above + "listener 65535 127.0.0.1\n" + strings.ReplaceAll(conf, "SAME", "65535")
 			f := parse(t, text)
 			// Every version is asked for what it would say.
@@ -267,7 +265,7 @@ func first(findings []mosquittoconf.Finding, id string) string {
 	return ""
 }
 
-// fill puts ports into a configuration.
+// fill puts ports and plugins into a configuration.
 func (m *material) fill(t *testing.T, conf string) string {
 	for strings.Contains(conf, "PORT") {
 		conf = strings.Replace(conf, "PORT", strconv.Itoa(freePort(t)), 1)
@@ -276,6 +274,15 @@ func (m *material) fill(t *testing.T, conf string) string {
 		// Below 10 000, so that it is a port in both readings; and free in
 		// neither for sure.
 		conf = strings.Replace(conf, "0OCTAL", fmt.Sprintf("0%o", 1100+freePort(t)%2900), 1)
+	}
+	for placeholder, name := range map[string]string{
+		"ACLPLUGIN": "mosquitto/mosquitto_acl_file.so",
+		"PWPLUGIN":  "mosquitto/mosquitto_password_file.so",
+		"DYNSEC":    "mosquitto_dynamic_security.so",
+	} {
+		if strings.Contains(conf, placeholder) {
+			conf = strings.ReplaceAll(conf, placeholder, cmp.Or(library(t, name), "/nowhere/"+name))
+		}
 	}
 	if m.peer != nil {
 		conf = strings.ReplaceAll(conf, "TLSREMOTE", m.peer.Addr().String())

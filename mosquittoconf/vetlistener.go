@@ -52,7 +52,7 @@ func (t *vetter) vetListeners() {
 		address string
 	}
 	taken := make(map[place]bool) // with address "*": any
-	websockets := 0
+	websockets, api := 0, 0
 	for _, l := range listeners {
 		at := l.begin
 		if at == nil {
@@ -69,6 +69,9 @@ func (t *vetter) vetListeners() {
 			websockets++
 			t.websockets(s, l)
 		}
+		if s := l.last("protocol"); s != nil && strings.HasPrefix(s.Value, "http_api") {
+			api++
+		}
 		t.tls(l)
 		if s := l.last("max_connections"); s != nil && atoi(s.Value) >= 0 && t.v.atLeast(2, 0, 0) && !t.v.atLeast(2, 1, 0) {
 			t.warn(s, "max-connections-reload", "a SIGHUP removes the limit of max_connections", "upgrade to 2.1, or limit connections outside of the broker")
@@ -79,6 +82,9 @@ func (t *vetter) vetListeners() {
 	}
 	if websockets > 0 && websockets == len(listeners) && !t.v.atLeast(2, 0, 12) && t.v.atLeast(2, 0, 0) {
 		t.refused(listeners[0].begin, "websockets-only", "with websockets listeners alone, this broker does not start", "add a listener for MQTT on 127.0.0.1")
+	}
+	if api > 0 && api == len(listeners) {
+		t.refused(listeners[0].begin, "http-api-only", "with http_api listeners alone, the broker does not start", "add a listener for MQTT")
 	}
 }
 

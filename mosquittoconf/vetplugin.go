@@ -30,8 +30,12 @@ func (t *vetter) vetPlugins() {
 			if dynsec++; dynsec == 2 && t.v.atLeast(2, 0, 21) {
 				t.refused(p.begin, "plugin-twice", "the dynamic security plugin is loaded twice", "load it once")
 			}
-		case "mosquitto_acl_file.so":
-			t.aclPlugin(p)
+		case "mosquitto_acl_file.so", "mosquitto_password_file.so":
+			if !t.v.atLeast(2, 1, 0) {
+				t.refused(p.begin, "too-new", fmt.Sprintf("this plugin is of 2.1, and this broker is %s", t.v), "use acl_file or password_file, or upgrade the broker")
+			} else if filepath.Base(path) == "mosquitto_acl_file.so" {
+				t.aclPlugin(p)
+			}
 		}
 		if name != "" && !t.used[name] {
 			t.refused(p.begin, "plugin-unused", "a plugin that no plugin_use names", "add plugin_use to a listener")
@@ -44,15 +48,12 @@ func (t *vetter) vetPlugins() {
 
 // aclPlugin judges the options of the plugin that reads access files.
 func (t *vetter) aclPlugin(p *holder) {
-	if !t.v.atLeast(2, 1, 0) {
-		return
-	}
 	named := false
 	for _, s := range p.plugin {
-		switch {
-		case s.Key == "plugin_opt_acl_file":
+		switch s.Key[len(s.option.Key):] { // auth_opt_ is the older plugin_opt_
+		case "acl_file":
 			named = true
-		case s.option == pluginOption:
+		default:
 			t.refused(s, "plugin-option", fmt.Sprintf("the acl-file plugin does not know %s", s.Key), "remove the line")
 		}
 	}

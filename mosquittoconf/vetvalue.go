@@ -23,9 +23,8 @@ func (t *vetter) value(s *statement) {
 			t.badValue(s, s.Value, "up to 65535 bytes")
 		}
 	}
-	word, rest := cutWord(s.Value)
-	// What a broker takes for some values: all that follows the key's space.
-	whole := strings.TrimRight(s.line.rest, "\r\n")
+	whole := s.line.whole()
+	word, rest := cutWord(whole) // a tab is part of a word
 	switch s.Key {
 	case "bridge_protocol_version":
 		if whole != s.Value || !o.accepts(whole) || whole == "mqttv50" && !t.v.atLeast(2, 0, 0) {
@@ -59,12 +58,16 @@ func (t *vetter) value(s *statement) {
 			t.badValue(s, s.Value, "a topic without wildcards")
 		}
 	case "auto_id_prefix", "listener_auto_id_prefix":
-		if len(s.Value) > 50 && t.v.atLeast(2, 1, 0) {
-			t.badValue(s, s.Value, "up to 50 bytes")
+		if len(s.Value) > maxIDPrefix && t.v.atLeast(2, 1, 0) {
+			t.badValue(s, s.Value, fmt.Sprintf("up to %d bytes", maxIDPrefix))
 		}
 	case "tls_engine_kpass_sha1":
 		if len(s.Value) != 40 || strings.Trim(s.Value, "0123456789abcdefABCDEF") != "" {
 			t.badValue(s, s.Value, "40 hexadecimal digits")
+		}
+	case "plugin", "global_plugin", "plugin_load":
+		if t.v.atLeast(2, 1, 0) && (whole != strings.TrimRight(whole, " ") || s.Key == "plugin_load" && strings.HasPrefix(rest, " ")) {
+			t.refused(s, "blank-in-path", fmt.Sprintf("blanks of %.80q are part of the plugin's path", whole), "remove them")
 		}
 	case "include_dir":
 		if whole != s.Value {
@@ -97,6 +100,9 @@ func (t *vetter) value(s *statement) {
 		}
 	}
 }
+
+// maxIDPrefix is what 2.1 takes for auto_id_prefix.
+const maxIDPrefix = 50
 
 // badValue reports a value, or the part of it that is wrong.
 func (t *vetter) badValue(s *statement, value, want string) {
