@@ -125,7 +125,7 @@ func (f *File) CheckFiles(env Environment) []Finding {
 			if _, loaded := d.file.included[d.line]; loaded || d.file.parent != nil {
 				continue
 			}
-			dir := c.absolute(d.line.whole())
+			dir := c.absolute(d.line.rest)
 			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
 				c.refused(d, "file-missing", fmt.Sprintf("include_dir %s is no folder", dir), "make it, or remove the line")
 				continue

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
 	"net/netip"
 	"os"
 	"slices"
@@ -20,7 +22,11 @@ import (
 // listener checks the material of a TLS listener.
 func (c *checker) listener(l *holder) {
 	certfile, keyfile := l.last("certfile"), l.last("keyfile")
-	if certfile == nil || keyfile == nil {
+	pair := certfile != nil && keyfile != nil
+	if dh := l.last("dhparamfile"); dh != nil && (pair || l.has("psk_hint")) && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
+		c.parameters(dh)
+	}
+	if !pair {
 		return // Vet says what becomes of it
 	}
 	cafile, capath := l.last("cafile"), l.last("capath")
@@ -41,11 +47,6 @@ func (c *checker) listener(l *holder) {
 	if ciphers := l.last("ciphers"); ciphers != nil {
 		c.ciphers(ciphers, chain)
 	}
-	if dh := l.last("dhparamfile"); dh != nil && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
-		if data, ok := c.read(dh); ok && !bytes.Contains(data, []byte("-----BEGIN DH PARAMETERS-----")) {
-			c.refused(dh, "dhparamfile-invalid", fmt.Sprintf("dhparamfile %s holds no DH PARAMETERS", c.path(dh)), "remove the line")
-		}
-	}
 	if crlfile := l.last("crlfile"); crlfile != nil {
 		if !require {
 			cas = nil // the lists are loaded, and never asked
@@ -53,6 +54,33 @@ func (c *checker) listener(l *holder) {
 		c.lists(crlfile, cas)
 	}
 }
+
+// parameters checks a file of Diffie-Hellman parameters, which 2.1 chooses
+// itself.
+func (c *checker) parameters(d *statement) {
+	data, ok := c.read(d)
+	if !ok {
+		return
+	}
+	var group struct{ P, G *big.Int }
+	blocks, err := pemBlocks(data)
+	i := slices.IndexFunc(blocks, func(b *pem.Block) bool { return b.Type == "DH PARAMETERS" })
+	if err == nil && i < 0 {
+		err = errors.New("no DH PARAMETERS in it")
+	}
+	if err == nil {
+		_, err = asn1.Unmarshal(blocks[i].Bytes, &group)
+	}
+	if err == nil && group.P.BitLen() < minDHBits {
+		err = fmt.Errorf("the prime has %d bits (want %d)", group.P.BitLen(), minDHBits)
+	}
+	if err != nil {
+		c.refused(d, "dhparamfile-invalid", fmt.Sprintf("dhparamfile %s: %v", c.path(d), err), "remove the line: TLS 1.3 and elliptic curves need no parameters")
+	}
+}
+
+// minDHBits is what OpenSSL's security level 2 wants, Debian's default.
+const minDHBits = 2048
 
 // certificates returns the certificates of a file, in its order. It reports what does not
 // parse; what Go does not read but OpenSSL may is a warning.

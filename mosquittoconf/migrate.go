@@ -179,7 +179,7 @@ func (m *migration) statement(s statement) {
 	case s.Key == "include_dir" && s.file != m.file:
 		m.drop(s.file, s.line, "2.1 refuses it in an included file, where 2.0 ignores it")
 		return
-	case s.Key == "plugin" && s.line.whole() != s.Value:
+	case s.Key == "plugin" && strings.TrimRight(s.line.rest, " ") != s.line.rest:
 		m.trim(s.file, s.line, "2.1 takes blanks for a part of the path")
 	case s.Key == "acl_file" && m.plugins.ACL != "":
 		m.plugin(s, m.plugins.ACL)

@@ -26,7 +26,7 @@ type File struct {
 type line struct {
 	raw        string  // with its ending
 	key, value string  // key is empty if it sets nothing
-	rest       string  // what follows the first space behind key
+	rest       string  // what follows the first space behind key, blanks included
 	option     *Option // what is known of key; nil is nothing
 }
 
@@ -193,7 +193,7 @@ func parseLine(raw string) (line, error) {
 	if raw[0] == '#' || raw[0] == '\r' {
 		return l, nil
 	}
-	s := strings.Trim(strings.TrimRight(raw, "\r\n"), " ")
+	s := strings.TrimLeft(strings.TrimRight(raw, "\r\n"), " ")
 	if s == "" {
 		return l, nil
 	}
@@ -229,10 +229,6 @@ func parseLine(raw string) (line, error) {
 	l.key, l.value, l.rest, l.option = key, value, rest, o
 	return l, nil
 }
-
-// whole is what a broker takes for some values: all that follows the key's
-// space, blanks included.
-func (l *line) whole() string { return strings.TrimRight(l.rest, "\r\n") }
 
 // cutWord splits where a broker does: at spaces, and at no other white space.
 // The rest begins behind the space that ends the word.

@@ -454,7 +454,7 @@ func (t *vetter) duplicate(s *statement, h *holder) {
 	}
 	refuses := s.option.strict
 	if !t.v.atLeast(2, 1, 0) {
-		refuses = s.option.Type == TextValue && s.Key != "user" && s.Key != "tls_keyform" && s.Key != "tls_engine_kpass_sha1"
+		refuses = s.option.Type == TextValue && s.Key != "user" && s.Key != "tls_keyform"
 	}
 	message := fmt.Sprintf("%s is set in %s:%d already", s.Key, before.file.name, before.Line)
 	if refuses || canonical(s.Key) == "address" {

@@ -135,6 +135,9 @@ func (t *vetter) tls(l *holder) {
 	if s := l.last("tls_version"); s != nil && (on || psk) {
 		t.tlsVersion(s)
 	}
+	if s := l.last("ciphers_tls1.3"); s != nil && on && strings.ContainsAny(s.Value, " \t") {
+		t.badValue(s, s.Value, "names joined by colons")
+	}
 	switch {
 	case on:
 		t.identity(l)

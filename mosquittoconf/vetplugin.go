@@ -30,12 +30,10 @@ func (t *vetter) vetPlugins() {
 			if dynsec++; dynsec == 2 && t.v.atLeast(2, 0, 21) {
 				t.refused(p.begin, "plugin-twice", "the dynamic security plugin is loaded twice", "load it once")
 			}
-		case "mosquitto_acl_file.so", "mosquitto_password_file.so":
-			if !t.v.atLeast(2, 1, 0) {
-				t.refused(p.begin, "too-new", fmt.Sprintf("this plugin is of 2.1, and this broker is %s", t.v), "use acl_file or password_file, or upgrade the broker")
-			} else if filepath.Base(path) == "mosquitto_acl_file.so" {
-				t.aclPlugin(p)
-			}
+		case "mosquitto_acl_file.so":
+			t.filePlugin(p, "acl_file")
+		case "mosquitto_password_file.so":
+			t.filePlugin(p, "password_file")
 		}
 		if name != "" && !t.used[name] {
 			t.refused(p.begin, "plugin-unused", "a plugin that no plugin_use names", "add plugin_use to a listener")
@@ -46,18 +44,25 @@ func (t *vetter) vetPlugins() {
 	}
 }
 
-// aclPlugin judges the options of the plugin that reads access files.
-func (t *vetter) aclPlugin(p *holder) {
+// filePlugin judges a plugin that replaces an option, which is its only one.
+func (t *vetter) filePlugin(p *holder, option string) {
+	if !t.v.atLeast(2, 1, 0) {
+		t.refused(p.begin, "too-new", fmt.Sprintf("the plugin exists from 2.1.0 on, and this broker is %s", t.v), "use "+option+", or upgrade the broker")
+		return
+	}
 	named := false
 	for _, s := range p.plugin {
-		switch s.Key[len(s.option.Key):] { // auth_opt_ is the older plugin_opt_
-		case "acl_file":
+		if s.Key[len(s.option.Key):] == option { // auth_opt_ is the older plugin_opt_
 			named = true
-		default:
-			t.refused(s, "plugin-option", fmt.Sprintf("the acl-file plugin does not know %s", s.Key), "remove the line")
+		} else {
+			t.refused(s, "plugin-option", fmt.Sprintf("the plugin does not know %s", s.Key), "remove the line")
 		}
 	}
-	if !named {
+	switch {
+	case named:
+	case option == "acl_file":
 		t.trap(p.begin, "acl-plugin-open", "the acl-file plugin without plugin_opt_acl_file lets everybody do everything", "add plugin_opt_acl_file PATH")
+	default:
+		t.refused(p.begin, "plugin-option", fmt.Sprintf("the plugin needs plugin_opt_%s", option), "add plugin_opt_"+option+" PATH")
 	}
 }

@@ -23,7 +23,7 @@ func (t *vetter) value(s *statement) {
 			t.badValue(s, s.Value, "up to 65535 bytes")
 		}
 	}
-	whole := s.line.whole()
+	whole := s.line.rest         // what a broker takes for some values
 	word, rest := cutWord(whole) // a tab is part of a word
 	switch s.Key {
 	case "bridge_protocol_version":
