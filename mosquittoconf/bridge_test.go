@@ -89,7 +89,8 @@ func newHubAndSpoke(t *testing.T, bridge *identity, m *material) *hubAndSpoke {
 		TLS: &mosquittoconf.TLS{CAFile: m.path("ca.crt"), CertFile: m.path("hub.pem"), KeyFile: m.path("hub.pem"), CRLFile: m.path("ca.crl")},
 	}}}
 	spoke := &mosquittoconf.Config{
-		Listeners: []mosquittoconf.Listener{{Port: freePort(t), Address: "127.0.0.1", Plain: true}},
+		AllowAnonymous: true,
+		Listeners:      []mosquittoconf.Listener{{Port: freePort(t), Address: "127.0.0.1", Plain: true}},
 		Bridges: []mosquittoconf.Bridge{{
 			Name: "greenhouse",
 			// A broker takes its time before it tries the second one.
@@ -112,7 +113,7 @@ func newHubAndSpoke(t *testing.T, bridge *identity, m *material) *hubAndSpoke {
 	}
 	// The fixture's plain listener is for the clients of the test.
 	h.hub = start(t, mosquittotest.Options{Dir: m.dir, Conf: render(t, hub) + "allow_anonymous true\n"})
-	h.spoke = start(t, mosquittotest.Options{Dir: m.dir, Conf: h.spokeConf + "allow_anonymous true\n"})
+	h.spoke = start(t, mosquittotest.Options{Dir: m.dir, Conf: h.spokeConf})
 	return h
 }
 

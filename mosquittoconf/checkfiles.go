@@ -70,7 +70,8 @@ type Environment struct {
 //
 // Of acl_file, password_file and psk_file, also as options of 2.1's plugins:
 // "symlink" (2.1 refuses one), "world-readable" and "owner" (2.0.16 and later
-// warn), "acl-invalid", "acl-nul", "acl-empty", "password-invalid" and
+// warn), "acl-invalid", "acl-nul", "acl-empty",
+// "acl-patterns-kept" (1.4), "password-invalid" and
 // "psk-invalid".
 //
 // Of a bridge: "bridge-ca", "bridge-certificate".

@@ -397,7 +397,7 @@ func TestCheckFilesByVersion(t *testing.T) {
 			m.write(t, "dh.pem", []byte("x"))
 			m.write(t, "mosquitto.conf.extra", []byte("dhparamfile dh.pem\n"))
 		}, map[string]string{
-			"1.4.13": "",
+			"1.4.13": "warning acl-patterns-kept\n",
 			"2.0.11": "refused dhparamfile-invalid\n",
 			"2.0.21": "refused dhparamfile-invalid\n",
 			"2.1.2":  "",

@@ -115,7 +115,7 @@ var valuesOf = map[string][]string{
 	"socket_domain":                {"ipv4", "ipv5", "ipv4 x"},
 	"start_type":                   {"automatic", "lazy", "manual", "once", "never", "lazy x"},
 	"tls_engine":                   {},
-	"tls_engine_kpass_sha1":        {strings.Repeat("aB", 20), "ab"},
+	"tls_engine_kpass_sha1":        {strings.Repeat("aB", 20), "ab", strings.Repeat("00", 20), "000" + strings.Repeat("a", 37), strings.Repeat("a", 39), strings.Repeat("a", 41)},
 	"tls_keyform":                  {"pem", "x"},
 	"tls_version":                  {"tlsv1.2", "tlsv1.3", "tlsv1.1", "tlsv1", "tlsv1.2 # x"},
 	"topic": {"#", "a out", "a in 1", "a both 2 l/ r/", "a up", "a out 3", "a out x", "a out 258", "a out 0 l/+ r/", `"" out`,
@@ -317,7 +317,7 @@ func (g *generator) file() generatedFile {
 
 // hides are options with which the broker's log, or its listener, would not
 // say what it does.
-var hides = regexp.MustCompile(`(?m)^(log_timestamp_format|log_timestamp|max_keepalive x|memory_limit 1$|bind_interface lo.|log_dest +file.*# x|log_dest +none)`)
+var hides = regexp.MustCompile(`(?m)^(log_timestamp_format|log_timestamp|max_keepalive x|memory_limit 1$|bind_interface lo.|log_dest +file.*# x|log_(dest|type) +none)`)
 
 // disagreement says how the broker and we differ about a file, "" if not.
 func (m *material) disagreement(t *testing.T, f generatedFile, v mosquittoconf.Version) string {

@@ -59,7 +59,7 @@ func (c *checker) rules(d *statement, data []byte) {
 		c.trap(d, "acl-nul", fmt.Sprintf("%s %s has a NUL byte, and the broker does not see the rules behind it", d.Key, path), "remove it")
 		data = data[:i]
 	}
-	any, n := false, 0
+	topics, patterns, n := false, false, 0
 	for raw := range strings.Lines(string(data)) {
 		n++
 		keyword, problem := aclLine(raw)
@@ -71,9 +71,13 @@ func (c *checker) rules(d *statement, data []byte) {
 			c.refused(d, "acl-invalid", message, "correct the line")
 			return
 		}
-		any = any || keyword == "topic" || keyword == "pattern"
+		topics = topics || keyword == "topic"
+		patterns = patterns || keyword == "pattern"
 	}
-	if any {
+	if patterns && !topics && !c.version.atLeast(1, 5, 0) {
+		c.warn(d, "acl-patterns-kept", fmt.Sprintf("%s %s has no topic line: a SIGHUP of 1.4 takes back no pattern", d.Key, path), "add a topic line, or restart the broker after a change")
+	}
+	if topics || patterns {
 		return
 	}
 	if c.version.atLeast(1, 5, 6) {

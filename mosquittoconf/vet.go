@@ -18,11 +18,13 @@ import (
 // "tls-ignored", "psk-and-certificates", "ca-unset",
 // "identity-without-certificate", "identity-and-subject", "crl-unused",
 // "system-store", "protocol-versions", "tls-version-exact", "websockets-crl",
-// "websockets-address", "websockets-socket", "websockets-only", "http-api-only",
+// "websockets-certificate", "websockets-address", "websockets-socket",
+// "websockets-only", "http-api-only", "cafile-not-reloaded",
 // "proxy-and-certificates", "max-connections-reload", "below-bridge",
 // "include-moves-listeners".
 //
 // Of what clients may do: "per-listener-late", "global-option",
+// "nobody-admitted", "names-unchecked", "no-access-rules",
 // "anonymous-beside-acl", "anonymous-loopback", "acl-plugin-open",
 // "plugin-option", "plugin-unused", "plugin-over-acl", "plugin-twice".
 //

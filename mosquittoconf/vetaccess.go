@@ -3,6 +3,7 @@ package mosquittoconf
 import (
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // vetAccess judges who may do what.
@@ -18,6 +19,9 @@ func (t *vetter) vetAccess() {
 			}
 		}
 	}
+	for _, l := range listeners {
+		t.admission(l)
+	}
 	holders := []*holder{t.global}
 	if t.perListener {
 		holders = listeners
@@ -31,6 +35,38 @@ func (t *vetter) vetAccess() {
 		if !t.global.has("allow_anonymous") || t.global.true("allow_anonymous") || !t.v.atLeast(2, 0, 21) {
 			t.trap(s, "anonymous-loopback", "without a listener, clients of this machine get in without a password", "add a listener line")
 		}
+	}
+}
+
+// admission judges whether a listener lets in whom it should. Plugins may have
+// a say in that, and then nothing is known.
+func (t *vetter) admission(l *holder) {
+	security, at := t.global, l.begin
+	if t.perListener {
+		security = l
+	}
+	if at == nil {
+		at = l.first
+	}
+	api := l.last("protocol")
+	if len(t.pluginList) > 0 || api != nil && strings.HasPrefix(api.Value, "http_api") {
+		return
+	}
+	anonymous := security.last("allow_anonymous")
+	switch {
+	case security.has("password_file", "psk_file") || l.has("psk_hint"):
+	case l.true("use_identity_as_username"), l.true("use_subject_as_username"):
+	case anonymous != nil && isTrue(anonymous.Value), l.true("listener_allow_anonymous"):
+	case t.v.atLeast(2, 0, 0):
+		if t.remote {
+			t.trap(at, "nobody-admitted", "no client gets in: none has a name that the broker could check, and allow_anonymous is not true", "set password_file, or use_identity_as_username and require_certificate, or allow_anonymous true")
+		}
+		return
+	case anonymous != nil:
+		t.trap(anonymous, "names-unchecked", "a client gets in under any name that it gives: there is no password_file", "set password_file, or use_identity_as_username and require_certificate")
+	}
+	if !security.has("acl_file") {
+		t.warn(at, "no-access-rules", "there is no acl_file: every client that gets in may publish and receive everything", "set acl_file")
 	}
 }
 

@@ -114,17 +114,14 @@ func (t *vetter) topic(s *statement) {
 		t.refused(s, "bridge-topic", message, "want "+want)
 	}
 	filter, left, _ := strings.Cut(s.Value, " ")
-	if strings.HasPrefix(filter, `"`) && !strings.HasPrefix(filter, `""`) {
-		if t.v.atLeast(2, 1, 0) {
-			quoted, rest, closed := strings.Cut(left, `"`)
-			if !closed {
-				bad("topic without a closing quote", `FILTER or "FILTER WITH BLANKS"`)
-				return
-			}
-			filter, left = filter[1:]+" "+quoted, rest
-		} else {
-			t.trap(s, "bridge-topic", fmt.Sprintf("the quote belongs to the topic %.60q", filter), "topics with blanks need 2.1")
+	quoted := strings.HasPrefix(filter, `"`) && !strings.HasPrefix(filter, `""`)
+	if quoted && t.v.atLeast(2, 1, 0) {
+		second, rest, closed := strings.Cut(left, `"`)
+		if !closed {
+			bad("topic without a closing quote", `FILTER or "FILTER WITH BLANKS"`)
+			return
 		}
+		filter, left = filter[1:]+" "+second, rest
 	}
 	direction, left := cutWord(left)
 	switch strings.ToLower(direction) {
@@ -156,6 +153,8 @@ func (t *vetter) topic(s *statement) {
 		}
 	}
 	switch {
+	case quoted && !t.v.atLeast(2, 1, 0):
+		t.trap(s, "bridge-topic", fmt.Sprintf("the quote belongs to the topic %.60q", filter), "topics with blanks need 2.1")
 	case filter == `""` && (local == "" || remote == ""):
 		bad(`topic "" without both prefixes`, "a local and a remote topic")
 	case filter != `""` && !isFilter(filter):

@@ -83,7 +83,7 @@ func (t *vetter) vetListeners() {
 	if websockets > 0 && websockets == len(listeners) && !t.v.atLeast(2, 0, 12) && t.v.atLeast(2, 0, 0) {
 		t.refused(listeners[0].begin, "websockets-only", "with websockets listeners alone, this broker does not start", "add a listener for MQTT on 127.0.0.1")
 	}
-	if api > 0 && api == len(listeners) {
+	if api > 0 && api == len(listeners) && t.v.atLeast(2, 1, 0) {
 		t.refused(listeners[0].begin, "http-api-only", "with http_api listeners alone, the broker does not start", "add a listener for MQTT")
 	}
 }
@@ -115,6 +115,9 @@ func (t *vetter) websockets(s *statement, l *holder) {
 	}
 	if crl := l.last("crlfile"); crl != nil {
 		t.trap(crl, "websockets-crl", "a websockets listener ignores crlfile: revoked clients get in", "upgrade to 2.1, or use MQTT over TLS")
+	}
+	if cert := l.last("certfile"); cert != nil && t.v.atLeast(2, 0, 0) {
+		t.warn(cert, "websockets-certificate", "a websockets listener keeps its certificate over a SIGHUP: a renewed one needs a restart", "upgrade to 2.1, or restart the broker")
 	}
 	if l.port == 0 {
 		t.trap(s, "websockets-socket", "a websockets listener on a Unix socket opens a random TCP port on all interfaces instead", "give it a port and an address")
@@ -219,6 +222,9 @@ func (t *vetter) identity(l *holder) {
 	}
 	if !l.has("cafile", "capath") {
 		t.trap(required, "ca-unset", "clients must have certificates, but there is no CA to check them: every client is refused", "set cafile")
+	}
+	if s := l.last("cafile"); s != nil && !l.has("crlfile") {
+		t.warn(s, "cafile-not-reloaded", "without crlfile, a SIGHUP does not make the broker read cafile again: it goes on trusting a CA that is gone", "set crlfile, or restart the broker after a change")
 	}
 	for _, key := range [...]string{"cafile", "capath"} {
 		if s := l.last(key); s != nil && slices.Contains(systemStores, filepath.Clean(s.Value)) {

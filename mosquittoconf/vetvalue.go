@@ -1,6 +1,7 @@
 package mosquittoconf
 
 import (
+	"crypto/sha1" // for its size
 	"fmt"
 	"slices"
 	"strings"
@@ -62,7 +63,7 @@ func (t *vetter) value(s *statement) {
 			t.badValue(s, s.Value, fmt.Sprintf("up to %d bytes", maxIDPrefix))
 		}
 	case "tls_engine_kpass_sha1":
-		if len(s.Value) != 40 || strings.Trim(s.Value, "0123456789abcdefABCDEF") != "" {
+		if hexBytes(s.Value) != sha1.Size {
 			t.badValue(s, s.Value, "40 hexadecimal digits")
 		}
 	case "plugin", "global_plugin", "plugin_load":
@@ -99,6 +100,17 @@ func (t *vetter) value(s *statement) {
 			t.refused(s, "bad-value", fmt.Sprintf("%s names an option of %d bytes", s.Key, len(name)), "want at least 3")
 		}
 	}
+}
+
+// hexBytes counts those of a number in hexadecimal digits that s begins with,
+// as a broker does: pairs of zeros in front, and what the rest needs.
+func hexBytes(s string) int {
+	zeros := 0
+	for strings.HasPrefix(s, "00") {
+		zeros, s = zeros+1, s[2:]
+	}
+	number := strings.TrimLeft(s[:len(s)-len(strings.TrimLeft(s, "0123456789abcdefABCDEF"))], "0")
+	return zeros + (len(number)+1)/2
 }
 
 // maxIDPrefix is what 2.1 takes for auto_id_prefix.
