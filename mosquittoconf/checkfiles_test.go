@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -435,6 +436,9 @@ func TestCheckFilesByVersion(t *testing.T) {
 				return
 			}
 			defer b.Close()
+			if tt.name == "folder" && publishes(b, "a/device1") == nil {
+				t.Error("somebody may do something")
+			}
 			if warns := strings.Contains(b.Log(), "world readable"); warns != strings.Contains(got, "world-readable") {
 				t.Errorf("got %q; the broker's log:\n%s", got, b.Log())
 			}
@@ -443,6 +447,54 @@ func TestCheckFilesByVersion(t *testing.T) {
 }
 
 const goodPassword = "a:$7$101$c2FsdHNhbHRzYWx0$" + "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaA==\n"
+
+// 2.0.11 reads a folder in place of a password file for ever.
+func TestCheckFilesOfFolderOfPasswords(t *testing.T) {
+	m := newMaterial(t)
+	at := installed(t)
+	m.write(t, "mosquitto.conf", []byte("log_dest stderr\n"+userLine(t)+m.fill(t, "listener PORT 127.0.0.1\npassword_file .\n")))
+	data, err := os.ReadFile(m.path("mosquitto.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []string{at, "2.0.11", "2.0.21", "2.1.2"} {
+		if got := first(parse(t, string(data)).CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v}), "file-not-regular"); got != "refused" {
+			t.Errorf("version %s: got %q", v, got)
+		}
+	}
+	b, err := mosquitto.Find(t.Context(), os.Getenv("MOSQUITTO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, b.Path, "-c", m.path("mosquitto.conf"))
+	cmd.Dir = m.dir
+	out, err := cmd.CombinedOutput()
+	if err == nil || strings.Contains(string(out), "mosquitto version "+at+" running") {
+		t.Errorf("the broker runs: %v\n%s", err, out)
+	}
+}
+
+// Kubernetes makes symbolic links of mounted files, and a variable has 2.1.1
+// follow them.
+func TestCheckFilesOfFollowedSymlink(t *testing.T) {
+	m := newMaterial(t)
+	if err := os.Symlink("access.acl", m.path("link.acl")); err != nil {
+		t.Fatal(err)
+	}
+	conf := strings.Replace(goodConf, "access.acl", "link.acl", 1)
+	f := parse(t, "listener 8883\n"+conf)
+	for v, want := range map[string]string{"2.0.21": "warning symlink\n", "2.1.0": "refused symlink\n", "2.1.2": "warning symlink\n"} {
+		if got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v, FollowsSymlinks: true})); got != want {
+			t.Errorf("version %s: got %q, want %q", v, got, want)
+		}
+	}
+	t.Setenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS", "1")
+	if err := m.works(t, mosquittotest.Options{Dir: m.dir, Conf: conf}); err != nil {
+		t.Error(err)
+	}
+}
 
 func TestCheckFilesOfPasswords(t *testing.T) {
 	for _, tt := range []struct {

@@ -624,6 +624,104 @@ func bridgeShakesHands(t *testing.T, m *material, b *mosquittotest.Broker) error
 	return conn.(*tls.Conn).HandshakeContext(t.Context())
 }
 
+// What a broker does with a listener's options behind an include_dir with
+// listeners depends on its memory: it never does what they say for sure, and
+// 2.1.2 aborts.
+func TestVetOfMovedListeners(t *testing.T) {
+	m := newMaterial(t)
+	if err := os.Mkdir(m.path("conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m.write(t, "conf.d/a.conf", []byte(m.fill(t, strings.Repeat("listener PORT 127.0.0.1\n", 20))))
+	const conf = "include_dir conf.d\nmount_point x/\nmax_connections 1\n"
+	m.write(t, "mosquitto.conf", []byte("listener 65535\n"+conf))
+	f, err := mosquittoconf.ParseFS(os.DirFS(m.dir), "mosquitto.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := first(f.Vet(version(t, installed(t))), "include-moves-listeners"); got != "trap" {
+		t.Errorf("got %q", got)
+	}
+	b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Global: "allow_anonymous true\n", Conf: conf})
+	if err != nil {
+		if _, ended := errors.AsType[*mosquittotest.ExitError](err); !ended {
+			t.Error(err)
+		}
+		return
+	}
+	defer b.Close()
+	if limited(b) == nil {
+		t.Error("the broker heeds max_connections")
+	}
+}
+
+// Whoever has a certificate of any CA in the system's store gets in. The test
+// puts its own CA there, for the broker alone.
+func TestVetOfSystemStore(t *testing.T) {
+	const conf = "certfile mosquitto.crt\nkeyfile mosquitto.key\ncapath /etc/ssl/certs\nrequire_certificate true\nallow_anonymous true\n"
+	f := parse(t, "listener 8883\n"+conf)
+	if got := first(f.Vet(version(t, installed(t))), "system-store"); got != "trap" {
+		t.Errorf("got %q", got)
+	}
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		t.Skipf("no mounts of our own are to be had here: %v %s", err, out)
+	}
+	broker, err := mosquitto.Find(t.Context(), os.Getenv("MOSQUITTO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newMaterial(t)
+	if err := os.Mkdir(m.path("store"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	m.write(t, "store/web.pem", m.ca.certPEM())
+	hashDir(t, m.path("store"))
+	script := fmt.Sprintf("#!/bin/sh\n[ \"$1\" = -h ] && exec '%[1]s' -h\nexec unshare --mount sh -c 'mount --bind %[2]s /etc/ssl/certs && exec %[1]s \"$@\"' sh \"$@\"\n", broker.Path, m.path("store"))
+	if err := os.WriteFile(m.path("mosquitto"), []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	b := start(t, mosquittotest.Options{Binary: m.path("mosquitto"), Dir: m.dir, Conf: conf})
+	if err := answers(0)(t, m, b); err != nil {
+		t.Error(err)
+	}
+}
+
+// A NUL byte hides what follows it from the broker: rules and limits may be
+// missing, and errors are not seen. Parse refuses it.
+func TestBrokerIsBlindBehindNUL(t *testing.T) {
+	const conf = "# \x00\nno_such_option true\n"
+	if _, err := mosquittoconf.Parse("mosquitto.conf", []byte(conf)); err == nil {
+		t.Error("Parse passes it")
+	}
+	start(t, mosquittotest.Options{Conf: "# x\n" + conf})
+}
+
+// Which files are included is the broker's choice.
+func TestIncludedFilesAreTheBrokers(t *testing.T) {
+	for name, included := range map[string]bool{"a.conf": true, ".a.conf": true, "A.CONF": false, ".conf": false, "a.conf.bak": false} {
+		m := newMaterial(t)
+		if err := os.Mkdir(m.path("conf.d"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		m.write(t, "conf.d/"+name, []byte("no_such_option true\n"))
+		m.write(t, "mosquitto.conf", []byte("include_dir conf.d\n"))
+		f, err := mosquittoconf.ParseFS(os.DirFS(m.dir), "mosquitto.conf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := first(f.Vet(version(t, installed(t))), "unknown-option") == "refused"; got != included {
+			t.Errorf("%s: we include it %t", name, got)
+		}
+		b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Conf: "include_dir conf.d\n"})
+		if err == nil {
+			b.Close()
+		}
+		if (err != nil) != included {
+			t.Errorf("%s: the broker: %v", name, err)
+		}
+	}
+}
+
 // Without a listener line a broker serves the loopback interface, whatever
 // the options in front of it say.
 func TestVetOfLoopback(t *testing.T) {
