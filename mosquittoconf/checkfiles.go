@@ -105,6 +105,9 @@ func (f *File) CheckFiles(env Environment) []Finding {
 		case "plugin", "auth_plugin", "global_plugin", "plugin_load":
 			c.library(d)
 		case "pid_file":
+			if !c.version.atLeast(2, 0, 0) {
+				continue // a daemon writes it, and goes on without
+			}
 			c.folder(Refused, d, d.Value, "the broker does not start")
 		case "log_dest":
 			if path, ok := strings.CutPrefix(d.Value, "file "); ok {

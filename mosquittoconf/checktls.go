@@ -26,10 +26,10 @@ func (c *checker) listener(l *holder) {
 	if dh := l.last("dhparamfile"); dh != nil && (pair || l.has("psk_hint")) && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
 		c.parameters(dh)
 	}
-	if !pair {
-		return // Vet says what becomes of it
-	}
 	cafile, capath := l.last("cafile"), l.last("capath")
+	if !pair || cafile == nil && capath == nil && !c.version.atLeast(2, 0, 0) {
+		return // without TLS, they are not read; Vet says so
+	}
 	require := l.true("require_certificate")
 	var cas []*x509.Certificate
 	if cafile != nil {

@@ -36,7 +36,9 @@ import (
 // 2.1.2 with generated files. The exceptions: what [Parse] refuses already, of
 // which a broker loads a file with a NUL byte, blindly; "include-moves-listeners",
 // with which it loads or aborts; and what only the machine knows, for which see
-// CheckFiles. For 1.x Vet knows the options, and the rest is as in 2.0.
+// CheckFiles. For 1.4 to 1.6, which was tried on brokers 1.4.13 and 1.6.15 built
+// with OpenSSL 3 and without websockets, Parse is stricter than 1.4, which takes
+// bad booleans, blanks behind a value, and any bytes in it.
 func (f *File) Vet(v Version) []Finding {
 	vet := &vetter{
 		findings: &findings{},
@@ -170,6 +172,10 @@ func (t *vetter) statement(s *statement) {
 	if !t.available(s) || t.ignores(s.Key) {
 		return
 	}
+	if len(s.line.raw) > maxLine && !t.v.atLeast(1, 4, 15) {
+		t.refused(s, "bad-value", fmt.Sprintf("line of %s has %d bytes, of which this broker takes the rest for another line", s.Key, len(s.line.raw)), fmt.Sprintf("want up to %d, in comments, too", maxLine))
+		return
+	}
 	if s.Key == "include_dir" && s.file != t.main {
 		if t.v.atLeast(2, 1, 0) {
 			t.refused(s, "misplaced", "include_dir in an included file", "move the line to the main file")
@@ -196,6 +202,9 @@ func (t *vetter) statement(s *statement) {
 	h.add(s)
 }
 
+// maxLine is what 1.4.14 reads of a line at a time.
+const maxLine = 1023
+
 // available judges the key.
 func (t *vetter) available(s *statement) bool {
 	o := s.option
@@ -214,7 +223,7 @@ func (t *vetter) available(s *statement) bool {
 		t.refused(s, "removed", fmt.Sprintf("%s is gone since %s", s.Key, o.Removed), "remove the line")
 		return false
 	case t.ignores(s.Key):
-		t.warn(s, "ignored", fmt.Sprintf("%s has no effect since %s", s.Key, o.Deprecated), "remove the line")
+		t.warn(s, "ignored", fmt.Sprintf("%s has no effect in this version", s.Key), "remove the line")
 	case o.Deprecated != Version{} && t.v.Compare(o.Deprecated) >= 0:
 		message := fmt.Sprintf("%s is deprecated since %s", s.Key, o.Deprecated)
 		if o.Removed != (Version{}) {
@@ -229,6 +238,8 @@ func (t *vetter) available(s *statement) bool {
 // nothing with it.
 func (t *vetter) ignores(key string) bool {
 	switch key {
+	case "ffdc_output", "max_log_entries", "store_clean_interval", "trace_level", "trace_output":
+		return true // while they exist
 	case "retry_interval":
 		return t.v.atLeast(1, 6, 0)
 	case "dhparamfile", "websockets_log_level":
@@ -327,6 +338,9 @@ func (t *vetter) holderOf(s *statement, at *scopes) *holder {
 		}
 		return at.bridge
 	case PluginScope:
+		if at.plugin == nil && s.Key == "auth_plugin_deny_special_chars" && !t.v.atLeast(1, 5, 0) {
+			return t.global // which does nothing with it
+		}
 		if at.plugin == nil {
 			t.refused(s, "misplaced", fmt.Sprintf("%s without a plugin above it", s.Key), "put the line below a plugin")
 		}

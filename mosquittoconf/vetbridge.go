@@ -91,7 +91,7 @@ func (t *vetter) addresses(s *statement) {
 	}
 }
 
-// restartTimeout judges "SECONDS", or "BASE CAP" and from 2.1 "BASE CAP STABLE".
+// restartTimeout judges "SECONDS", from 1.6 "BASE CAP", from 2.1 "BASE CAP STABLE".
 func (t *vetter) restartTimeout(s *statement) {
 	first, left := cutWord(s.Value)
 	second, left := cutWord(left)
@@ -101,6 +101,7 @@ func (t *vetter) restartTimeout(s *statement) {
 		base = min(base, 3600)
 	}
 	switch {
+	case !t.v.atLeast(1, 6, 0): // one number, whichever
 	case second != "" && atoi(second) < base:
 		t.badValue(s, s.Value, "an upper limit that is not below the first number")
 	case atoi(third) < 0 && t.v.atLeast(2, 1, 0):

@@ -55,7 +55,7 @@ func (t *vetter) value(s *statement) {
 			t.badValue(s, s.Value, "a number and one of h, d, w, m, y")
 		}
 	case "mount_point":
-		if !isTopic(s.Value) {
+		if strings.ContainsAny(s.Value, "+#") || !isTopic(s.Value) && t.v.atLeast(1, 6, 9) {
 			t.badValue(s, s.Value, "a topic without wildcards")
 		}
 	case "auto_id_prefix", "listener_auto_id_prefix":
@@ -187,9 +187,14 @@ func (t *vetter) listenerValue(s *statement) (port int, address string) {
 			n = -1
 		}
 	}
+	_, rest := cutWord(s.line.rest)
 	switch {
 	case n < 0 || n > maxUint16:
 		t.badValue(s, s.Value, "a port of 0 to 65535")
+	case n == 0 && !t.v.atLeast(2, 0, 0):
+		t.badValue(s, s.Value, "a port of 1 to 65535")
+	case rest != address && !t.v.atLeast(1, 5, 0):
+		t.badValue(s, s.Value, "nothing behind the address, no blanks either")
 	case n == 0 && address == "":
 		t.badValue(s, s.Value, "a port, or 0 and the path of a socket")
 	case n == 0 && len(address) > maxSocketPath:
