@@ -168,7 +168,7 @@ var options = catalogue(
 	group{Option{strict: true}, `pid_file`},
 	group{Option{}, `user`},
 	group{Option{Removed: v20}, `ffdc_output max_log_entries store_clean_interval trace_level trace_output`},
-	group{Option{Type: NumberValue, Deprecated: v16, min: 1, max: maxInt}, `retry_interval`},
+	group{Option{Type: NumberValue, Deprecated: v16, min: 1, max: 3600}, `retry_interval`},
 
 	// Who may do what.
 	group{Option{Security: true, reload: v14, Deprecated: v21, Removed: v30}, `acl_file password_file`},

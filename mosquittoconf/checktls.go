@@ -22,12 +22,12 @@ import (
 // listener checks the material of a TLS listener.
 func (c *checker) listener(l *holder) {
 	certfile, keyfile := l.last("certfile"), l.last("keyfile")
-	pair := certfile != nil && keyfile != nil
+	cafile, capath := l.last("cafile"), l.last("capath")
+	pair := certfile != nil && keyfile != nil && (cafile != nil || capath != nil || c.version.atLeast(2, 0, 0))
 	if dh := l.last("dhparamfile"); dh != nil && (pair || l.has("psk_hint")) && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
 		c.parameters(dh)
 	}
-	cafile, capath := l.last("cafile"), l.last("capath")
-	if !pair || cafile == nil && capath == nil && !c.version.atLeast(2, 0, 0) {
+	if !pair {
 		return // without TLS, they are not read; Vet says so
 	}
 	require := l.true("require_certificate")

@@ -124,9 +124,9 @@ func aclLine(raw string) (keyword, problem string) {
 	return keyword, ""
 }
 
-// passwords looks for what keeps 2.1 from loading a password file. Brokers
-// before it leave out the entries that they do not understand, and every one
-// those without a colon.
+// passwords looks for what keeps 2.1, or 1.4, from loading a password file.
+// Brokers between them leave out the entries that they do not understand, and
+// every one those without a colon. The hashes of 2.0, $7$…, are not known to 1.x.
 func (c *checker) passwords(d *statement, data []byte) {
 	n := 0
 	seen := make(map[string]bool)
@@ -146,19 +146,29 @@ func (c *checker) passwords(d *statement, data []byte) {
 		case seen[name] && c.version.atLeast(2, 1, 0):
 			problem = "the name is there already"
 		case strings.Count(hash, "$") < 3:
-			problem = "no hash of a password (want $7$…)"
+			problem = "no hash of a password (want " + c.hashKind() + "…)"
+		case strings.HasPrefix(hash, "$7$") && !c.version.atLeast(2, 0, 0):
+			problem = "the hash is one of 2.0 (want " + c.hashKind() + "…)"
 		}
 		seen[name] = true
 		if problem == "" {
 			continue
 		}
 		message := fmt.Sprintf("%s %s:%d: %s", d.Key, c.path(d), n, problem)
-		if c.version.atLeast(2, 1, 0) && found {
+		if found && (c.version.atLeast(2, 1, 0) || !c.version.atLeast(1, 5, 0)) {
 			c.refused(d, "password-invalid", message, "write the entry with mosquitto_passwd")
 			return
 		}
 		c.warn(d, "password-invalid", message+": the entry is left out", "write the entry with mosquitto_passwd")
 	}
+}
+
+// hashKind is how a hash begins that the version's mosquitto_passwd writes.
+func (c *checker) hashKind() string {
+	if c.version.atLeast(2, 0, 0) {
+		return "$7$"
+	}
+	return "$6$"
 }
 
 // keys looks for what keeps a broker from loading a file of pre-shared keys.

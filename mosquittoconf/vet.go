@@ -37,8 +37,9 @@ import (
 // which a broker loads a file with a NUL byte, blindly; "include-moves-listeners",
 // with which it loads or aborts; and what only the machine knows, for which see
 // CheckFiles. For 1.4 to 1.6, which was tried on brokers 1.4.13 and 1.6.15 built
-// with OpenSSL 3 and without websockets, Parse is stricter than 1.4, which takes
-// bad booleans, blanks behind a value, and any bytes in it.
+// with OpenSSL 3 and without websockets, there are two more exceptions: Parse
+// refuses bad booleans, blanks behind a value and bytes in it that 1.4 takes;
+// and 1.4 may crash for a bridge's key, which is a trap for CheckFiles.
 func (f *File) Vet(v Version) []Finding {
 	vet := &vetter{
 		findings: &findings{},
@@ -422,6 +423,10 @@ func (t *vetter) order(s *statement, h *holder, at *scopes) {
 		t.perListener = isTrue(s.Value)
 		if t.perListener && t.security != nil {
 			t.refused(s, "per-listener-late", fmt.Sprintf("per_listener_settings below %s in line %d", t.security.Key, t.security.Line), "make it the first line")
+		}
+	case "check_retain_source":
+		if !t.v.atLeast(2, 0, 0) {
+			t.security = s // it counts as one here
 		}
 	case "cafile", "certfile":
 		if h.has("psk_hint") {
