@@ -167,7 +167,7 @@ var options = catalogue(
 	group{Option{Type: WordValue, reload: v14}, `persistent_client_expiration`},
 	group{Option{strict: true}, `pid_file`},
 	group{Option{}, `user`},
-	group{Option{Removed: v20}, `ffdc_output max_log_entries store_clean_interval trace_level trace_output`},
+	group{Option{Type: WordValue, Removed: v20}, `ffdc_output max_log_entries store_clean_interval trace_level trace_output`},
 	group{Option{Type: NumberValue, Deprecated: v16, min: 1, max: 3600}, `retry_interval`},
 
 	// Who may do what.

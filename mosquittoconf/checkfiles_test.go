@@ -499,20 +499,21 @@ func TestCheckFilesOfFollowedSymlink(t *testing.T) {
 func TestCheckFilesOfPasswords(t *testing.T) {
 	for _, tt := range []struct {
 		name, text string
-		bad        bool
+		bad, in14  bool // 2.1 refuses it, and 1.4 does
 	}{
-		{"good", "# x\n" + goodPassword, false},
-		{"twice", goodPassword + goodPassword, true},
-		{"no colon", "abc\n", false},
-		{"no name", ":$7$\n", true},
-		{"no hash", "a:secret\n", true},
+		{"good", "# x\n" + goodPassword, false, true},
+		{"good for 1.x", strings.Replace(goodPassword, "$7$101$", "$6$", 1), false, false},
+		{"twice", goodPassword + goodPassword, true, true},
+		{"no colon", "abc\n", false, false},
+		{"no name", ":$7$\n", true, true},
+		{"no hash", "a:secret\n", true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMaterial(t)
 			m.write(t, "access.pw", []byte(tt.text))
 			conf := "password_file access.pw\n"
 			f := parse(t, "listener 8883\n"+conf)
-			for v, want := range map[string]bool{"2.0.11": false, "2.1.2": tt.bad} {
+			for v, want := range map[string]bool{"2.0.11": false, "2.1.2": tt.bad, "1.6.15": false, "1.4.13": tt.in14} {
 				got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v}))
 				if strings.Contains(got, "refused password-invalid") != want {
 					t.Errorf("%s: got %q, refused %t", v, got, want)

@@ -170,11 +170,14 @@ func canonical(key string) string {
 }
 
 func (t *vetter) statement(s *statement) {
-	if !t.available(s) || t.ignores(s.Key) {
+	if !t.available(s) {
 		return
 	}
 	if len(s.line.raw) > maxLine && !t.v.atLeast(1, 4, 15) {
 		t.refused(s, "bad-value", fmt.Sprintf("line of %s has %d bytes, of which this broker takes the rest for another line", s.Key, len(s.line.raw)), fmt.Sprintf("want up to %d, in comments, too", maxLine))
+		return
+	}
+	if t.ignores(s.Key) {
 		return
 	}
 	if s.Key == "include_dir" && s.file != t.main {

@@ -43,7 +43,7 @@ func (t *vetter) value(s *statement) {
 		if !o.accepts(word) || word == "http_api" && !t.v.atLeast(2, 1, 0) || word == "internal" && !t.v.atLeast(1, 6, 0) {
 			t.badValue(s, s.Value, "one of "+o.words)
 		}
-		if s.Key == "start_type" && word == "once" {
+		if s.Key == "start_type" && word == "once" && t.v.atLeast(2, 0, 0) {
 			t.trap(s, "bridge-once", "with start_type once, the bridge does not connect", "use automatic")
 		}
 	case "persistent_client_expiration":
@@ -143,6 +143,10 @@ func (t *vetter) number(s *statement) {
 	case "retain_expiry_interval":
 		if t.v.atLeast(2, 1, 0) {
 			lowest, highest = 1, maxInt
+		}
+	case "max_topic_alias":
+		if !t.v.atLeast(2, 0, 0) {
+			highest = 0 // any will do
 		}
 	case "keepalive_interval", "max_inflight_messages":
 		lowest = -maxInt - 1
