@@ -126,6 +126,7 @@ var (
 )
 
 const (
+	minInt    = -1 << 31
 	maxInt    = 1<<31 - 1
 	maxUint16 = 1<<16 - 1
 )
@@ -146,7 +147,7 @@ var options = catalogue(
 	group{Option{Type: NumberValue, Since: v21}, `global_max_clients global_max_connections`},
 	group{Option{Type: NumberValue, reload: v14, min: 0, max: 7}, `log_facility`},
 	group{Option{Type: NumberValue, Since: v15}, `max_inflight_bytes max_queued_bytes`},
-	group{Option{Type: NumberValue, min: -maxInt, max: maxUint16}, `max_inflight_messages`},
+	group{Option{Type: NumberValue, min: minInt, max: maxUint16}, `max_inflight_messages`},
 	group{Option{Type: NumberValue, Since: v16, min: 0, max: maxUint16}, `max_keepalive`},
 	group{Option{Type: NumberValue, Since: v16, min: 20, max: maxInt}, `max_packet_size`},
 	group{Option{Type: NumberValue}, `max_queued_messages`},
@@ -234,7 +235,7 @@ var options = catalogue(
 	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v20}, `bridge_outgoing_retain local_cleansession`},
 	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v21}, `bridge_tls_use_os_certs`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21}, `idle_timeout threshold`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, min: -maxInt, max: maxUint16}, `keepalive_interval`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, min: minInt, max: maxUint16}, `keepalive_interval`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v20}, `bridge_max_packet_size`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 0, max: maxUint16}, `bridge_max_topic_alias`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 1, max: maxUint16}, `bridge_receive_maximum`},

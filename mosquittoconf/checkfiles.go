@@ -236,9 +236,6 @@ func (c *checker) read(d *statement) ([]byte, bool) {
 			// It reads its files as root when it starts, and not later.
 			severity, message = Trap, message+"; 1.x starts, and fails at the first SIGHUP"
 		}
-		if d.Scope.Kind == ConnectionScope {
-			severity = Trap
-		}
 		c.add(severity, d, "file-unreadable", message, "give the file to the broker's user or group, with mode 0640 or 0600")
 	}
 	if info.Size() > maxFile {

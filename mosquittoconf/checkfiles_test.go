@@ -394,6 +394,26 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"1.6.15": "warning acl-empty\n",
 			"2.0.11": "warning acl-empty\n",
 		}},
+		{"unknown rule", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("xyz\ntopic a\n")) }, map[string]string{
+			"1.4.13": "trap acl-invalid\n",
+			"1.6.15": "refused acl-invalid\n",
+			"2.0.11": "refused acl-invalid\n",
+		}},
+		{"rule that denies", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("topic deny a\n")) }, map[string]string{
+			"1.6.15": "refused acl-invalid\n",
+			"2.0.11": "",
+		}},
+		{"broken filter", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("topic a/#/b\n")) }, map[string]string{
+			"1.6.8":  "trap acl-invalid\nwarning acl-empty\n",
+			"1.6.15": "refused acl-invalid\n",
+		}},
+		{"two lists", func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), m.ca.revoking(t, 2)))
+		}, map[string]string{
+			"1.6.7":  "refused crlfile-invalid\n",
+			"1.6.8":  "",
+			"2.0.11": "",
+		}},
 		{"broken DH parameters", func(t *testing.T, m *material) {
 			m.write(t, "dh.pem", []byte("x"))
 			m.write(t, "mosquitto.conf.extra", []byte("dhparamfile dh.pem\n"))

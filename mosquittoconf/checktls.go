@@ -15,8 +15,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/dojot/mqtt-manager-go/crl"
 )
 
 // listener checks the material of a TLS listener.
@@ -82,8 +80,8 @@ func (c *checker) parameters(d *statement) {
 // minDHBits is what OpenSSL's security level 2 wants, Debian's default.
 const minDHBits = 2048
 
-// certificates returns the certificates of a file, in its order. It reports what does not
-// parse; what Go does not read but OpenSSL may is a warning.
+// certificates returns the certificates of a file, in its order. It reports
+// what does not parse; what Go does not read but OpenSSL may is a warning.
 func (c *checker) certificates(d *statement) ([]*x509.Certificate, bool) {
 	data, ok := c.read(d)
 	if !ok {
@@ -306,82 +304,6 @@ func (c *checker) ciphers(d *statement, chain []*x509.Certificate) {
 	c.trap(d, "ciphers-unfit", fmt.Sprintf("no cipher of %.60q goes with the %s key: clients need TLS 1.3", d.Value, chain[0].PublicKeyAlgorithm), "remove the line")
 }
 
-// bridge checks a bridge's material. The broker starts whatever it is.
-func (c *checker) bridge(b *holder) {
-	if ca := b.last("bridge_cafile"); ca != nil {
-		if _, err := c.certificatesOf(ca); err != nil {
-			c.trap(ca, "bridge-ca", fmt.Sprintf("bridge_cafile %s: %v: the bridge does not connect", c.path(ca), err), "put the PEM certificate of the server's CA there")
-		}
-	} else if path := b.last("bridge_capath"); path != nil {
-		if hashed, _ := isHashed(c.path(path)); !hashed {
-			c.trap(path, "bridge-ca", fmt.Sprintf("bridge_capath %s is no hashed directory: the bridge trusts no server", c.path(path)), "make it one (HashDir, or openssl rehash)")
-		}
-	}
-	cert, key := b.last("bridge_certfile"), b.last("bridge_keyfile")
-	if cert == nil || key == nil {
-		return // Vet says what becomes of it
-	}
-	bad := func(d *statement, what any) {
-		c.trap(d, "bridge-certificate", fmt.Sprintf("%s %s: %v: the bridge does not connect", d.Key, c.path(d), what), "give the bridge a client certificate and its key")
-	}
-	chain, err := c.certificatesOf(cert)
-	if err != nil {
-		bad(cert, err)
-		return
-	}
-	leaf := chain[0]
-	switch {
-	case c.env.Now.After(leaf.NotAfter):
-		bad(cert, "expired at "+show(leaf.NotAfter))
-	case c.env.Now.Before(leaf.NotBefore):
-		bad(cert, "valid from "+show(leaf.NotBefore))
-	case !isFor(leaf, x509.ExtKeyUsageClientAuth):
-		bad(cert, "its extended key usage lacks clientAuth: the server answers unsupported certificate, or just hangs up")
-	}
-	data, err := os.ReadFile(c.path(key))
-	if err != nil {
-		bad(key, err)
-		return
-	}
-	private, err := parseKey(data)
-	if _, unread := errors.AsType[*unreadKeyError](err); unread {
-		return
-	}
-	switch {
-	case err != nil:
-		bad(key, err)
-	case !samePublicKey(private.Public(), leaf.PublicKey):
-		bad(key, "it is not that of the certificate")
-	}
-}
-
-// certificatesOf reads a bridge's certificates.
-func (c *checker) certificatesOf(d *statement) ([]*x509.Certificate, error) {
-	data, err := os.ReadFile(c.path(d))
-	if err != nil {
-		return nil, err
-	}
-	blocks, err := pemBlocks(data)
-	if err != nil {
-		return nil, err
-	}
-	var certs []*x509.Certificate
-	for _, b := range blocks {
-		if !slices.Contains(certificateLabels, b.Type) {
-			continue
-		}
-		cert, err := parseCertificate(b)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("no PEM certificate in it")
-	}
-	return certs, nil
-}
-
 // key checks the broker's private key against its certificate.
 func (c *checker) key(d *statement, chain []*x509.Certificate) {
 	data, ok := c.read(d)
@@ -410,58 +332,6 @@ func (c *checker) key(d *statement, chain []*x509.Certificate) {
 func samePublicKey(a, b crypto.PublicKey) bool {
 	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && key.Equal(b)
-}
-
-// lists checks a crlfile; cas are the CAs whose lists it needs.
-func (c *checker) lists(d *statement, cas []*x509.Certificate) {
-	data, ok := c.read(d)
-	if !ok {
-		return
-	}
-	path := c.path(d)
-	lists, err := crl.ParseAll(data)
-	if err != nil {
-		c.refused(d, "crlfile-invalid",
-			fmt.Sprintf("crlfile %s: %v: a broker that reloads it checks no revocation (2.0) or ends (2.1)", path, err),
-			"replace it by the CAs' lists, in PEM")
-		return
-	}
-	missing := make(map[*x509.Certificate]bool)
-	for _, ca := range cas {
-		err := crl.Complete(lists, []*x509.Certificate{ca}, c.env.Now)
-		switch {
-		case err == nil, errors.Is(err, crl.ErrDuplicate): // a broker goes by the newest
-			if best := longest(lists, ca, c.env.Now); best != nil && best.NextUpdate.Sub(c.env.Now) < best.NextUpdate.Sub(best.ThisUpdate)/soon {
-				c.warn(d, "crl-expires-soon", fmt.Sprintf("crlfile %s, list of CA %q expires at %s: then every client of that CA is refused", path, ca.Subject, show(best.NextUpdate)), "fetch the CA's current list, and have the broker reload it")
-			}
-		case errors.Is(err, crl.ErrMissing):
-			missing[ca] = true
-		case errors.Is(err, crl.ErrExpired) && !errors.Is(err, crl.ErrSignature):
-			c.warn(d, "crl-expired", fmt.Sprintf("crlfile %s, %v: every client of that CA is refused", path, err), "fetch the CA's current list")
-		default:
-			c.trap(d, "crl-unusable", fmt.Sprintf("crlfile %s, %v: clients of that CA are refused", path, err), "fetch the CA's current list, and remove this one")
-		}
-	}
-	if len(cas) > 0 && len(missing) == len(cas) {
-		c.trap(d, "crl-foreign", fmt.Sprintf("crlfile %s holds no list of a CA in cafile: every client is refused", path), "add the CAs' lists")
-		return
-	}
-	for _, ca := range cas {
-		if missing[ca] {
-			c.warn(d, "crl-missing", fmt.Sprintf("crlfile %s holds no list of CA %q: every client of that CA is refused", path, ca.Subject),
-				"add the CA's list, unless it issues no client certificates")
-		}
-	}
-}
-
-// longest returns the list of ca that is good for longest.
-func longest(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) (best *x509.RevocationList) {
-	for _, list := range lists {
-		if crl.Verify(list, ca, now) == nil && (best == nil || list.NextUpdate.After(best.NextUpdate)) {
-			best = list
-		}
-	}
-	return best
 }
 
 func show(t time.Time) string { return t.UTC().Format(time.RFC3339) }

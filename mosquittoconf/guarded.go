@@ -62,7 +62,14 @@ func (c *checker) rules(d *statement, data []byte) {
 	topics, patterns, n := false, false, 0
 	for raw := range strings.Lines(string(data)) {
 		n++
-		keyword, problem := aclLine(raw)
+		keyword, problem, from := aclLine(raw)
+		switch {
+		case keyword == deny && !c.version.atLeast(2, 0, 0):
+			problem = "access deny, which is of 2.0"
+		case problem != "" && c.version.Compare(from) < 0:
+			c.trap(d, "acl-invalid", fmt.Sprintf("%s %s:%d: %s: the line has no effect", d.Key, path, n, problem), "correct the line")
+			continue
+		}
 		if problem != "" {
 			message := fmt.Sprintf("%s %s:%d: %s", d.Key, path, n, problem)
 			if c.version.atLeast(2, 0, 0) && !c.version.atLeast(2, 1, 0) {
@@ -71,7 +78,7 @@ func (c *checker) rules(d *statement, data []byte) {
 			c.refused(d, "acl-invalid", message, "correct the line")
 			return
 		}
-		topics = topics || keyword == "topic"
+		topics = topics || keyword == "topic" || keyword == deny
 		patterns = patterns || keyword == "pattern"
 	}
 	if patterns && !topics && !c.version.atLeast(1, 5, 0) {
@@ -87,41 +94,46 @@ func (c *checker) rules(d *statement, data []byte) {
 	}
 }
 
-// aclLine returns the keyword of a line, and what is wrong with it.
-func aclLine(raw string) (keyword, problem string) {
+// deny stands for the keyword of a line with that access.
+const deny = "deny"
+
+// aclLine returns the keyword of a line, what is wrong with it, and the version
+// from which on a broker refuses that.
+func aclLine(raw string) (keyword, problem string, from Version) {
 	s := strings.TrimRight(raw, blanks)
 	if strings.HasPrefix(s, "#") {
-		return "", ""
+		return "", "", from
 	}
 	s = strings.TrimLeft(s, " ")
 	if s == "" {
-		return "", ""
+		return "", "", from
 	}
 	keyword, rest, _ := strings.Cut(s, " ")
 	switch keyword {
 	case "user":
 		if strings.Trim(rest, blanks) == "" {
-			return keyword, "user without a name"
+			return keyword, "user without a name", from
 		}
-		return keyword, ""
+		return keyword, "", from
 	case "topic", "pattern":
 	default:
-		return keyword, fmt.Sprintf("%.60q begins no rule (want topic, pattern or user)", keyword)
+		return "", fmt.Sprintf("%.60q begins no rule (want topic, pattern or user)", keyword), Version{1, 5, 6}
 	}
-	rest = strings.TrimLeft(rest, " ")
-	if rest == "" {
-		return keyword, keyword + " without a topic"
+	access, topic := cutWord(rest)
+	if access == "" {
+		return keyword, keyword + " without a topic", from
 	}
-	access, topic, _ := strings.Cut(rest, " ")
 	if topic = strings.Trim(topic, blanks); topic == "" {
 		topic = access
-	} else if !slices.Contains([]string{"read", "write", "readwrite", "deny"}, access) {
-		return keyword, fmt.Sprintf("access %.40q (want read, write, readwrite or deny)", access)
+	} else if !slices.Contains([]string{"read", "write", "readwrite", deny}, access) {
+		return keyword, fmt.Sprintf("access %.40q (want read, write, readwrite or deny)", access), from
+	} else if access == deny {
+		keyword = deny
 	}
 	if !isFilter(topic) || len(topic) > maxUint16 || strings.Count(topic, "/") > 200 {
-		return keyword, fmt.Sprintf("%.60q is no valid topic filter", topic)
+		return keyword, fmt.Sprintf("%.60q is no valid topic filter", topic), Version{1, 6, 9}
 	}
-	return keyword, ""
+	return keyword, "", from
 }
 
 // passwords looks for what keeps 2.1, or 1.4, from loading a password file.

@@ -144,12 +144,10 @@ func (t *vetter) number(s *statement) {
 		if t.v.atLeast(2, 1, 0) {
 			lowest, highest = 1, maxInt
 		}
-	case "max_topic_alias":
+	case "max_topic_alias", "keepalive_interval":
 		if !t.v.atLeast(2, 0, 0) {
 			highest = 0 // any will do
 		}
-	case "keepalive_interval", "max_inflight_messages":
-		lowest = -maxInt - 1
 	case "memory_limit":
 		if strings.HasPrefix(s.Value, "-") && n != 0 {
 			n = -1
