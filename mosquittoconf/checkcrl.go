@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
@@ -30,6 +31,7 @@ func (c *checker) lists(d *statement, cas []*x509.Certificate) {
 	missing := make(map[*x509.Certificate]bool)
 	for _, ca := range cas {
 		err := crl.Complete(lists, []*x509.Certificate{ca}, c.env.Now)
+		closes := slices.ContainsFunc(closing, func(e error) bool { return errors.Is(err, e) })
 		switch {
 		case err == nil, errors.Is(err, crl.ErrDuplicate): // a broker goes by the newest
 			if best := longest(lists, ca, c.env.Now); best != nil && best.NextUpdate.Sub(c.env.Now) < best.NextUpdate.Sub(best.ThisUpdate)/soon {
@@ -37,8 +39,10 @@ func (c *checker) lists(d *statement, cas []*x509.Certificate) {
 			}
 		case errors.Is(err, crl.ErrMissing):
 			missing[ca] = true
-		case errors.Is(err, crl.ErrExpired) && !errors.Is(err, crl.ErrSignature):
+		case errors.Is(err, crl.ErrExpired) && !closes:
 			c.warn(d, "crl-expired", fmt.Sprintf("crlfile %s, %v: every client of that CA is refused", path, err), "fetch the CA's current list")
+		case errors.Is(err, crl.ErrNoNextUpdate) && !closes:
+			c.warn(d, "crl-unusable", fmt.Sprintf("crlfile %s, %v: the broker takes it for good for ever", path, err), "fetch the CA's current list")
 		default:
 			c.trap(d, "crl-unusable", fmt.Sprintf("crlfile %s, %v: clients of that CA are refused", path, err), "fetch the CA's current list, and remove this one")
 		}
@@ -54,6 +58,9 @@ func (c *checker) lists(d *statement, cas []*x509.Certificate) {
 		}
 	}
 }
+
+// closing are the faults of a list with which a broker refuses its CA's clients.
+var closing = []error{crl.ErrNotCA, crl.ErrIssuer, crl.ErrSignature, crl.ErrCritical, crl.ErrScope, crl.ErrDelta, crl.ErrNotYetValid}
 
 // longest returns the list of ca that is good for longest.
 func longest(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) (best *x509.RevocationList) {

@@ -97,10 +97,19 @@ func (f *File) CheckFiles(env Environment) []Finding {
 	for _, b := range f.bridges() {
 		c.bridge(b)
 	}
+	counts := make(map[slot]*statement) // the last line of each, from 2.1 on; up to 2.0 there is one
+	for i := range f.statements {
+		d := &f.statements[i]
+		counts[slotOf(d)] = d
+	}
 	for i := range f.statements {
 		d := &f.statements[i]
 		switch d.Key {
-		case "acl_file", "password_file", "psk_file", "plugin_opt_acl_file", "plugin_opt_password_file":
+		case "acl_file", "password_file", "psk_file":
+			if counts[slotOf(d)] == d {
+				c.guarded(d)
+			}
+		case "plugin_opt_acl_file", "plugin_opt_password_file":
 			c.guarded(d)
 		case "plugin", "auth_plugin", "global_plugin", "plugin_load":
 			c.library(d)
@@ -151,6 +160,21 @@ type checker struct {
 type served struct {
 	certfile *statement
 	leaf     *x509.Certificate
+}
+
+// slot is where an option can be set.
+type slot struct {
+	key   string
+	scope Scope
+	file  *File // nil if the scope has no line
+}
+
+func slotOf(d *statement) slot {
+	at := slot{key: d.Key, scope: d.Scope}
+	if d.Scope.Line > 0 {
+		at.file = d.file
+	}
+	return at
 }
 
 // path is that of the file that d names.

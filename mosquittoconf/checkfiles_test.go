@@ -407,6 +407,13 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"1.6.8":  "trap acl-invalid\nwarning acl-empty\n",
 			"1.6.15": "refused acl-invalid\n",
 		}},
+		{"second access file", func(t *testing.T, m *material) {
+			m.write(t, "good.acl", []byte("topic a\n"))
+			m.write(t, "access.acl", []byte("xyz\n"))
+			m.write(t, "mosquitto.conf.extra", []byte("acl_file good.acl\n"))
+		}, map[string]string{
+			"2.1.2": "",
+		}},
 		{"two lists", func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), m.ca.revoking(t, 2)))
 		}, map[string]string{
@@ -433,7 +440,8 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"":           "warning world-readable\n",
 		}},
 	}
-	version := installed(t)
+	at := version(t, installed(t))
+	version := at.String()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMaterial(t)
@@ -449,6 +457,7 @@ func TestCheckFilesByVersion(t *testing.T) {
 			}
 			got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: version}))
 			b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Conf: goodConf})
+			got += verdicts(refused(f.Vet(at)))
 			if (err != nil) != strings.Contains(got, "refused") {
 				t.Fatalf("got %q; the broker: %v", got, err)
 			}

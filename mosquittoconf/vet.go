@@ -85,7 +85,8 @@ type vetter struct {
 // scopes are where a broker is in a file.
 type scopes struct {
 	listener, bridge, plugin *holder
-	listeners                int // that there were when listener was begun
+	listeners                int        // that there were when listener was begun
+	enginePassword           *statement // tls_engine_kpass_sha1, in whichever listener
 }
 
 // holder is what options belong to: the broker, a listener, a bridge or a
@@ -435,6 +436,11 @@ func (t *vetter) order(s *statement, h *holder, at *scopes) {
 		if h.has("psk_hint") {
 			t.refused(s, "psk-and-certificates", s.Key+" in a listener with psk_hint", "use two listeners")
 		}
+	case "tls_engine_kpass_sha1":
+		if before := at.enginePassword; before != nil && !t.v.atLeast(2, 1, 0) {
+			t.refused(s, "duplicate", fmt.Sprintf("%s is set in line %d already, and this broker takes one in a file", s.Key, before.Line), "keep one")
+		}
+		at.enginePassword = s
 	case "psk_file":
 		if t.v.atLeast(2, 1, 0) && at.listener != nil && at.listener.has("certfile") {
 			t.refused(s, "psk-and-certificates", "psk_file below a listener with certfile", "put the line above the first listener")
@@ -469,8 +475,8 @@ func (t *vetter) duplicate(s *statement, h *holder) {
 			t.logFile = true
 		}
 	}
-	if s.option.Repeats {
-		return
+	if s.option.Repeats || s.Key == "tls_engine_kpass_sha1" && !t.v.atLeast(2, 1, 0) {
+		return // order judges the latter
 	}
 	before := h.last(canonical(s.Key))
 	if before == nil {
