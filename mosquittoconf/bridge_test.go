@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"os/user"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -89,7 +91,8 @@ func newHubAndSpoke(t *testing.T, bridge *identity, m *material) *hubAndSpoke {
 		TLS: &mosquittoconf.TLS{CAFile: m.path("ca.crt"), CertFile: m.path("hub.pem"), KeyFile: m.path("hub.pem"), CRLFile: m.path("ca.crl")},
 	}}}
 	spoke := &mosquittoconf.Config{
-		Listeners: []mosquittoconf.Listener{{Port: freePort(t), Address: "127.0.0.1", Plain: true}},
+		AllowAnonymous: true,
+		Listeners:      []mosquittoconf.Listener{{Port: freePort(t), Address: "127.0.0.1", Plain: true}},
 		Bridges: []mosquittoconf.Bridge{{
 			Name: "greenhouse",
 			// A broker takes its time before it tries the second one.
@@ -112,7 +115,7 @@ func newHubAndSpoke(t *testing.T, bridge *identity, m *material) *hubAndSpoke {
 	}
 	// The fixture's plain listener is for the clients of the test.
 	h.hub = start(t, mosquittotest.Options{Dir: m.dir, Conf: render(t, hub) + "allow_anonymous true\n"})
-	h.spoke = start(t, mosquittotest.Options{Dir: m.dir, Conf: h.spokeConf + "allow_anonymous true\n"})
+	h.spoke = start(t, mosquittotest.Options{Dir: m.dir, Conf: h.spokeConf})
 	return h
 }
 
@@ -133,8 +136,8 @@ func TestBridgeOverMutualTLS(t *testing.T) {
 	if err := h.spoke.WaitLog(ctx, "Received SUBACK"); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(h.hub.Log(), "u'device1'") {
-		t.Errorf("the hub knows the bridge by another name than its certificate's:\n%s", h.hub.Log())
+	if err := h.hub.WaitLog(ctx, "u'device1'"); err != nil {
+		t.Errorf("the hub does not know the bridge by its certificate's name: %v", err)
 	}
 	received := make(chan string, 10)
 	client := func(b *mosquittotest.Broker) *mqttclient.Client {
@@ -236,6 +239,37 @@ func TestCheckFilesOfBridge(t *testing.T) {
 				t.Errorf("the bridge connects: %t", shaken)
 			}
 		})
+	}
+}
+
+// A bridge reads its key as the user that the broker has become.
+func TestCheckFilesOfBridgeAsAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can start a broker that becomes another user")
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	m := newMaterial(t)
+	m.remote(t, true)
+	for dir := m.dir; dir != filepath.Clean(os.TempDir()); dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.chmod(t, "ca.crt", 0o644)
+	m.chmod(t, "mosquitto.crt", 0o644)
+	conf := m.fill(t, "connection b\naddress REMOTE\ntopic #\nbridge_cafile ca.crt\nbridge_insecure true\nbridge_certfile mosquitto.crt\nbridge_keyfile mosquitto.key\n")
+	m.serve(t, issue(t, named("bridge"), m.ca))
+	env := mosquittoconf.Environment{Dir: m.dir, Version: installed(t), UID: number(t, nobody.Uid), GID: number(t, nobody.Gid)}
+	found := parse(t, "listener 1883\n"+conf).CheckFiles(env)
+	if got := verdicts(found); got != "trap bridge-certificate\n" || !strings.Contains(found[0].Message, "cannot read it: it has mode 0600") {
+		t.Errorf("got %v", found)
+	}
+	start(t, mosquittotest.Options{Dir: m.dir, Conf: conf + "user nobody\n"})
+	if m.handshake(patience) {
+		t.Error("the bridge connects")
 	}
 }
 

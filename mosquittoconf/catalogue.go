@@ -1,7 +1,6 @@
 package mosquittoconf
 
 import (
-	"cmp"
 	"iter"
 	"maps"
 	"slices"
@@ -81,20 +80,40 @@ func (o Option) Known(v Version) bool {
 // Options yields all options of Mosquitto 1.4 to 2.1, by key. Those of
 // plugins, plugin_opt_NAME and auth_opt_NAME, are not listed.
 func Options() iter.Seq[Option] {
-	all := slices.SortedFunc(maps.Values(options), func(a, b Option) int { return cmp.Compare(a.Key, b.Key) })
-	return slices.Values(all)
+	return func(yield func(Option) bool) {
+		for _, key := range slices.Sorted(maps.Keys(options)) {
+			if !yield(*options[key]) {
+				return
+			}
+		}
+	}
 }
 
 // OptionOf returns what is known of a key.
 func OptionOf(key string) (o Option, known bool) {
-	if strings.HasPrefix(key, "plugin_opt_") {
-		return Option{Key: key, Scope: PluginScope, Repeats: true, Since: v20}, true
+	if p := lookup(key); p != nil {
+		o = *p
+		o.Key = key
+		return o, true
 	}
-	if strings.HasPrefix(key, "auth_opt_") {
-		return Option{Key: key, Scope: PluginScope, Repeats: true}, true
+	return Option{}, false
+}
+
+// pluginOption and authOption stand for the options that plugins define.
+var (
+	pluginOption = &Option{Key: "plugin_opt_", Scope: PluginScope, Repeats: true, Since: v20}
+	authOption   = &Option{Key: "auth_opt_", Scope: PluginScope, Repeats: true}
+)
+
+// lookup is OptionOf without a copy, nil if the key is not known.
+func lookup(key string) *Option {
+	switch {
+	case strings.HasPrefix(key, pluginOption.Key):
+		return pluginOption
+	case strings.HasPrefix(key, authOption.Key):
+		return authOption
 	}
-	o, known = options[key]
-	return o, known
+	return options[key]
 }
 
 var (
@@ -107,6 +126,7 @@ var (
 )
 
 const (
+	minInt    = -1 << 31
 	maxInt    = 1<<31 - 1
 	maxUint16 = 1<<16 - 1
 )
@@ -127,7 +147,7 @@ var options = catalogue(
 	group{Option{Type: NumberValue, Since: v21}, `global_max_clients global_max_connections`},
 	group{Option{Type: NumberValue, reload: v14, min: 0, max: 7}, `log_facility`},
 	group{Option{Type: NumberValue, Since: v15}, `max_inflight_bytes max_queued_bytes`},
-	group{Option{Type: NumberValue, min: -maxInt, max: maxUint16}, `max_inflight_messages`},
+	group{Option{Type: NumberValue, min: minInt, max: maxUint16}, `max_inflight_messages`},
 	group{Option{Type: NumberValue, Since: v16, min: 0, max: maxUint16}, `max_keepalive`},
 	group{Option{Type: NumberValue, Since: v16, min: 20, max: maxInt}, `max_packet_size`},
 	group{Option{Type: NumberValue}, `max_queued_messages`},
@@ -148,8 +168,8 @@ var options = catalogue(
 	group{Option{Type: WordValue, reload: v14}, `persistent_client_expiration`},
 	group{Option{strict: true}, `pid_file`},
 	group{Option{}, `user`},
-	group{Option{Removed: v20}, `ffdc_output max_log_entries store_clean_interval trace_level trace_output`},
-	group{Option{Deprecated: v16}, `retry_interval`},
+	group{Option{Type: WordValue, Removed: v20}, `ffdc_output max_log_entries store_clean_interval trace_level trace_output`},
+	group{Option{Type: NumberValue, Deprecated: v16, min: 1, max: 3600}, `retry_interval`},
 
 	// Who may do what.
 	group{Option{Security: true, reload: v14, Deprecated: v21, Removed: v30}, `acl_file password_file`},
@@ -215,7 +235,7 @@ var options = catalogue(
 	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v20}, `bridge_outgoing_retain local_cleansession`},
 	group{Option{Scope: ConnectionScope, Type: BoolValue, reload: v21, Since: v21}, `bridge_tls_use_os_certs`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21}, `idle_timeout threshold`},
-	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, min: -maxInt, max: maxUint16}, `keepalive_interval`},
+	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, min: minInt, max: maxUint16}, `keepalive_interval`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v20}, `bridge_max_packet_size`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 0, max: maxUint16}, `bridge_max_topic_alias`},
 	group{Option{Scope: ConnectionScope, Type: NumberValue, reload: v21, Since: v21, min: 1, max: maxUint16}, `bridge_receive_maximum`},
@@ -234,13 +254,13 @@ type group struct {
 	keys   string
 }
 
-func catalogue(groups ...group) map[string]Option {
-	m := make(map[string]Option)
+func catalogue(groups ...group) map[string]*Option {
+	m := make(map[string]*Option)
 	for _, g := range groups {
 		for key := range strings.FieldsSeq(g.keys) {
 			o := g.option
 			o.Key = key
-			m[key] = o
+			m[key] = &o
 		}
 	}
 	return m

@@ -1,11 +1,14 @@
 package mosquittoconf
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
 )
@@ -25,6 +28,15 @@ type Environment struct {
 	// Now is when the material must be valid. Zero means the current time.
 	Now time.Time
 
+	// Names are those that clients connect to: host names or IP addresses.
+	// None means that they are not known.
+	Names []string
+
+	// FollowsSymlinks says that MOSQUITTO_UNSAFE_ALLOW_SYMLINKS is set for the
+	// broker, so that 2.1.1 and later follow the links that Kubernetes makes of
+	// mounted files. Brokers up to 2.0 always do.
+	FollowsSymlinks bool
+
 	// Version is the broker's, such as "2.0.11". Empty, or one that is not
 	// understood, means the newest.
 	Version string
@@ -39,27 +51,32 @@ type Environment struct {
 // understand it. The path is taken for what it says: POSIX ACLs and other
 // processes' mounts are not seen.
 //
-// Of a TLS listener: "cafile-invalid", "ca-none", "ca-expired",
-// "certfile-invalid", "certificate-expired", "certificate-not-yet-valid",
-// "certificate-not-for-servers", "chain-unverified", "keyfile-invalid",
-// "key-encrypted", "key-mismatch", "key-exposed", "crlfile-invalid",
-// "crl-foreign" (no list is of a CA in cafile, so every client is refused),
-// "crl-missing" for one CA, "crl-expired",
-// "crl-expires-soon", "crl-unusable". That a list has
-// expired is a warning although its CA's clients are all refused: they are
-// already, because the broker judges the copy in its memory by the clock.
+// Of a TLS listener's CAs: "cafile-invalid", "ca-none", "ca-expired",
+// "capath-unhashed".
 //
-// Of such a listener's other files: "capath-unhashed", "ciphers-unfit",
-// "dhparamfile-invalid", "certificate-expires-soon", "certificate-without-names".
+// Of its certificate and key: "certfile-invalid", "certificate-expired",
+// "certificate-expires-soon", "certificate-not-yet-valid",
+// "certificate-not-for-servers", "certificate-without-names",
+// "certificate-name" (clients that connect to one of env.Names refuse the
+// broker), "chain-unverified", "keyfile-invalid", "key-encrypted",
+// "key-mismatch", "key-exposed", "ciphers-unfit", "dhparamfile-invalid".
+//
+// Of its revocation lists: "crlfile-invalid", "crl-foreign" (no list is of a CA
+// in cafile, so every client is refused), "crl-missing" for one CA,
+// "crl-expired", "crl-expires-soon", "crl-unusable". They go by what
+// [crl.Complete] says. That a list has expired is a warning although its CA's
+// clients are all refused: they are already, because the broker judges the
+// copy in its memory by the clock.
 //
 // Of acl_file, password_file and psk_file, also as options of 2.1's plugins:
 // "symlink" (2.1 refuses one), "world-readable" and "owner" (2.0.16 and later
-// warn), "acl-invalid", "acl-nul", "acl-empty", "password-invalid" and
+// warn), "acl-invalid", "acl-nul", "acl-empty",
+// "acl-patterns-kept" (1.4), "password-invalid" and
 // "psk-invalid".
 //
 // Of a bridge: "bridge-ca", "bridge-certificate".
 //
-// Of what the broker writes: "folder-missing".
+// Of plugins: "plugin-invalid". Of what the broker writes: "folder-missing".
 //
 // What only a start on that machine shows is not looked for: a port in use, an
 // address, interface, user, engine or cipher that does not exist there.
@@ -74,18 +91,32 @@ func (f *File) CheckFiles(env Environment) []Finding {
 		c.env.Now = time.Now()
 	}
 	for _, l := range f.Listeners() {
-		c.listener(&l)
+		c.listener(&l.options)
 	}
+	c.names()
 	for _, b := range f.bridges() {
 		c.bridge(b)
 	}
-	for _, d := range f.statements {
+	counts := make(map[slot]*statement) // the last line of each, from 2.1 on; up to 2.0 there is one
+	for i := range f.statements {
+		d := &f.statements[i]
+		counts[slotOf(d)] = d
+	}
+	for i := range f.statements {
+		d := &f.statements[i]
 		switch d.Key {
-		case "acl_file", "password_file", "psk_file", "plugin_opt_acl_file", "plugin_opt_password_file":
+		case "acl_file", "password_file", "psk_file":
+			if counts[slotOf(d)] == d {
+				c.guarded(d)
+			}
+		case "plugin_opt_acl_file", "plugin_opt_password_file":
 			c.guarded(d)
 		case "plugin", "auth_plugin", "global_plugin", "plugin_load":
 			c.library(d)
 		case "pid_file":
+			if !c.version.atLeast(2, 0, 0) {
+				continue // a daemon writes it, and goes on without
+			}
 			c.folder(Refused, d, d.Value, "the broker does not start")
 		case "log_dest":
 			if path, ok := strings.CutPrefix(d.Value, "file "); ok {
@@ -100,15 +131,16 @@ func (f *File) CheckFiles(env Environment) []Finding {
 				c.folder(Refused, d, path, "the broker does not start")
 			}
 		case "http_dir":
-			if info, err := os.Stat(c.path(d)); c.version.atLeast(2, 1, 0) && (err != nil || !info.IsDir()) {
-				c.refused(d, "file-missing", fmt.Sprintf("http_dir %s is no folder", c.path(d)), "make it, or remove the line")
+			if _, err := os.Stat(c.path(d)); c.version.atLeast(2, 1, 0) && err != nil {
+				c.refused(d, "file-missing", fmt.Sprintf("http_dir: %v", err), "make the folder, or remove the line")
 			}
 		case "include_dir":
 			if _, loaded := d.file.included[d.line]; loaded || d.file.parent != nil {
 				continue
 			}
-			if info, err := os.Stat(c.path(d)); err != nil || !info.IsDir() {
-				c.refused(d, "file-missing", fmt.Sprintf("include_dir %s is no folder", c.path(d)), "make it, or remove the line")
+			dir := c.absolute(d.line.rest)
+			if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+				c.refused(d, "file-missing", fmt.Sprintf("include_dir %s is no folder", dir), "make it, or remove the line")
 				continue
 			}
 			c.warn(d, "include-dir", fmt.Sprintf("the files in %s are not checked", d.Value), "check each of them")
@@ -121,19 +153,46 @@ type checker struct {
 	*findings
 	env     Environment
 	version Version
+	served  []served
 }
 
-func (c *checker) path(d statement) string {
-	if filepath.IsAbs(d.Value) {
-		return d.Value
+// served is a certificate that clients see.
+type served struct {
+	certfile *statement
+	leaf     *x509.Certificate
+}
+
+// slot is where an option can be set.
+type slot struct {
+	key   string
+	scope Scope
+	file  *File // nil if the scope has no line
+}
+
+func slotOf(d *statement) slot {
+	at := slot{key: d.Key, scope: d.Scope}
+	if d.Scope.Line > 0 {
+		at.file = d.file
 	}
-	return filepath.Join(c.env.Dir, d.Value)
+	return at
+}
+
+// path is that of the file that d names.
+func (c *checker) path(d *statement) string { return c.absolute(d.Value) }
+
+func (c *checker) absolute(path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(c.env.Dir, path)
 }
 
 // folder checks that there is one for a file that the broker writes.
-func (c *checker) folder(severity Severity, d statement, path, effect string) {
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.env.Dir, path)
+func (c *checker) folder(severity Severity, d *statement, path, effect string) {
+	path = c.absolute(path)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		c.add(severity, d, "file-not-regular", fmt.Sprintf("%s: %s is a folder: %s", d.Key, path, effect), "name a file")
+		return
 	}
 	dir := filepath.Dir(path)
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
@@ -142,27 +201,40 @@ func (c *checker) folder(severity Severity, d statement, path, effect string) {
 }
 
 // library checks a plugin's file.
-func (c *checker) library(d statement) {
+func (c *checker) library(d *statement) {
 	path := d.Value
 	if d.Key == "plugin_load" {
-		_, path, _ = strings.Cut(path, " ")
+		_, path = cutWord(path)
 	}
 	if !strings.Contains(path, "/") {
 		return // it is looked for where libraries are
 	}
-	if !filepath.IsAbs(path) {
-		path = filepath.Join(c.env.Dir, path)
+	path = c.absolute(path)
+	const remedy = "install the plugin or correct the path, which differs between distributions"
+	head := make([]byte, len(elf))
+	in, err := os.Open(path)
+	if err == nil {
+		defer in.Close()
+		_, err = io.ReadFull(in, head)
 	}
-	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) || err == nil && !info.Mode().IsRegular() {
-		c.refused(d, "file-missing", fmt.Sprintf("%s %s is no file", d.Key, path), "install the plugin or correct the path, which differs between distributions")
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		c.refused(d, "file-missing", fmt.Sprintf("%s %s does not exist", d.Key, path), remedy)
+	case errors.Is(err, fs.ErrPermission):
+		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
+	case runtime.GOOS == "linux" && string(head) != elf:
+		c.refused(d, "plugin-invalid", fmt.Sprintf("%s %s is no shared library", d.Key, path), remedy)
 	}
 }
+
+// elf begins each executable and library of Linux.
+const elf = "\x7fELF"
 
 // maxFile is far above a list of a million revoked certificates, 47 MB.
 const maxFile = 1 << 28
 
 // read returns the content of the file that d names, or reports why not.
-func (c *checker) read(d statement) ([]byte, bool) {
+func (c *checker) read(d *statement) ([]byte, bool) {
 	path := c.path(d)
 	info, err := os.Stat(path)
 	switch {
@@ -171,6 +243,9 @@ func (c *checker) read(d statement) ([]byte, bool) {
 		return nil, false
 	case err != nil:
 		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
+		return nil, false
+	case d.Key == "password_file" && info.IsDir() && !c.version.atLeast(2, 0, 16):
+		c.refused(d, "file-not-regular", fmt.Sprintf("password_file %s is a folder, which this broker tries to read for ever", path), "put a file there or correct the path")
 		return nil, false
 	case d.Key == "acl_file" && info.IsDir() && !c.version.atLeast(2, 0, 16):
 		c.trap(d, "file-not-regular", fmt.Sprintf("acl_file %s is a folder, which this broker reads, slowly, as a file without rules: nobody may do anything", path), "put a file there or correct the path")
@@ -184,9 +259,6 @@ func (c *checker) read(d statement) ([]byte, bool) {
 		if !c.version.atLeast(2, 0, 0) {
 			// It reads its files as root when it starts, and not later.
 			severity, message = Trap, message+"; 1.x starts, and fails at the first SIGHUP"
-		}
-		if d.Scope.Kind == ConnectionScope {
-			severity = Trap
 		}
 		c.add(severity, d, "file-unreadable", message, "give the file to the broker's user or group, with mode 0640 or 0600")
 	}

@@ -5,11 +5,14 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -17,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
@@ -204,9 +208,33 @@ func TestCheckFiles(t *testing.T) {
 		{name: "list expired beside a good one", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", append(m.ca.crlPEM(t, time.Now().Add(-time.Hour)), m.ca.crlPEM(t, time.Now().Add(time.Hour))...))
 		}},
-		{name: "list by another key", shut: true, change: func(t *testing.T, m *material) {
+		{name: "list by another key", change: func(t *testing.T, m *material) {
 			m.write(t, "ca.crl", issue(t, named("test CA"), nil).crlPEM(t, time.Now().Add(time.Hour)))
-		}, want: []string{"warning crl-unusable"}},
+		}, want: []string{"trap crl-foreign"}},
+		{name: "list by another key beside a good one", change: func(t *testing.T, m *material) {
+			other := issue(t, named("test CA"), nil)
+			m.write(t, "ca.crl", append(other.crlPEM(t, time.Now().Add(time.Hour)), m.ca.crlPEM(t, time.Now().Add(time.Hour))...))
+		}},
+		// OpenSSL chooses by key identifier and date, and then looks at the
+		// signature.
+		{name: "newer list of the same key identifier by another key beside a good one", change: func(t *testing.T, m *material) {
+			template := named("test CA")
+			template.SubjectKeyId = m.ca.cert.SubjectKeyId
+			forger := issue(t, template, nil)
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), forger.revoking(t, 2)))
+		}, want: []string{"trap crl-unusable"}},
+		{name: "older list of the same key identifier by another key beside a good one", change: func(t *testing.T, m *material) {
+			template := named("test CA")
+			template.SubjectKeyId = m.ca.cert.SubjectKeyId
+			forger := issue(t, template, nil)
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 2), forger.revoking(t, 1)))
+		}},
+		{name: "two good lists", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), m.ca.revoking(t, 2)))
+		}},
+		{name: "list of the future", change: func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 3900)))
+		}, want: []string{"trap crl-unusable"}},
 
 		{name: "access file missing", conf: edit("access.acl", "no.acl"), want: []string{"refused file-missing"}},
 		{name: "access file of comments", change: func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("# user a\n\n \t\r\n")) },
@@ -247,6 +275,8 @@ func TestCheckFiles(t *testing.T) {
 		{name: "no folder for the log", unasked: true, conf: goodConf + "log_dest file nowhere/log\n", want: []string{"trap folder-missing"}},
 		{name: "no folder for sessions", conf: goodConf + "persistence true\npersistence_location nowhere/\n", want: []string{"trap folder-missing"}, open: true},
 		{name: "folder for nothing", conf: goodConf + "persistence_location nowhere/\n"},
+		{name: "folder for the process id", conf: goodConf + "pid_file .\n", want: []string{"refused file-not-regular"}},
+		{name: "plugin of text", conf: goodConf + "plugin ./ca.crt\n", want: []string{"refused plugin-invalid"}},
 		{name: "plugin missing", conf: goodConf + "plugin /nowhere/plugin.so\n", want: []string{"refused file-missing"}},
 		{name: "password file missing", conf: goodConf + "password_file no.pw\n", want: []string{"refused file-missing"}},
 		{name: "included folder", conf: goodConf + "include_dir .\n", want: []string{"warning include-dir"}},
@@ -364,11 +394,38 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"1.6.15": "warning acl-empty\n",
 			"2.0.11": "warning acl-empty\n",
 		}},
+		{"unknown rule", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("xyz\ntopic a\n")) }, map[string]string{
+			"1.4.13": "trap acl-invalid\n",
+			"1.6.15": "refused acl-invalid\n",
+			"2.0.11": "refused acl-invalid\n",
+		}},
+		{"rule that denies", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("topic deny a\n")) }, map[string]string{
+			"1.6.15": "refused acl-invalid\n",
+			"2.0.11": "",
+		}},
+		{"broken filter", func(t *testing.T, m *material) { m.write(t, "access.acl", []byte("topic a/#/b\n")) }, map[string]string{
+			"1.6.8":  "trap acl-invalid\nwarning acl-empty\n",
+			"1.6.15": "refused acl-invalid\n",
+		}},
+		{"second access file", func(t *testing.T, m *material) {
+			m.write(t, "good.acl", []byte("topic a\n"))
+			m.write(t, "access.acl", []byte("xyz\n"))
+			m.write(t, "mosquitto.conf.extra", []byte("acl_file good.acl\n"))
+		}, map[string]string{
+			"2.1.2": "",
+		}},
+		{"two lists", func(t *testing.T, m *material) {
+			m.write(t, "ca.crl", crl.EncodePEM(m.ca.revoking(t, 1), m.ca.revoking(t, 2)))
+		}, map[string]string{
+			"1.6.7":  "refused crlfile-invalid\n",
+			"1.6.8":  "",
+			"2.0.11": "",
+		}},
 		{"broken DH parameters", func(t *testing.T, m *material) {
 			m.write(t, "dh.pem", []byte("x"))
 			m.write(t, "mosquitto.conf.extra", []byte("dhparamfile dh.pem\n"))
 		}, map[string]string{
-			"1.4.13": "",
+			"1.4.13": "warning acl-patterns-kept\n",
 			"2.0.11": "refused dhparamfile-invalid\n",
 			"2.0.21": "refused dhparamfile-invalid\n",
 			"2.1.2":  "",
@@ -383,7 +440,8 @@ func TestCheckFilesByVersion(t *testing.T) {
 			"":           "warning world-readable\n",
 		}},
 	}
-	version := installed(t)
+	at := version(t, installed(t))
+	version := at.String()
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMaterial(t)
@@ -399,6 +457,7 @@ func TestCheckFilesByVersion(t *testing.T) {
 			}
 			got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: version}))
 			b, err := mosquittotest.Start(mosquittotest.Options{Dir: m.dir, Conf: goodConf})
+			got += verdicts(refused(f.Vet(at)))
 			if (err != nil) != strings.Contains(got, "refused") {
 				t.Fatalf("got %q; the broker: %v", got, err)
 			}
@@ -406,6 +465,9 @@ func TestCheckFilesByVersion(t *testing.T) {
 				return
 			}
 			defer b.Close()
+			if tt.name == "folder" && publishes(b, "a/device1") == nil {
+				t.Error("somebody may do something")
+			}
 			if warns := strings.Contains(b.Log(), "world readable"); warns != strings.Contains(got, "world-readable") {
 				t.Errorf("got %q; the broker's log:\n%s", got, b.Log())
 			}
@@ -413,24 +475,74 @@ func TestCheckFilesByVersion(t *testing.T) {
 	}
 }
 
+const goodPassword = "a:$7$101$c2FsdHNhbHRzYWx0$" + "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaA==\n"
+
+// 2.0.11 reads a folder in place of a password file for ever.
+func TestCheckFilesOfFolderOfPasswords(t *testing.T) {
+	m := newMaterial(t)
+	at := installed(t)
+	m.write(t, "mosquitto.conf", []byte("log_dest stderr\n"+userLine(t)+m.fill(t, "listener PORT 127.0.0.1\npassword_file .\n")))
+	data, err := os.ReadFile(m.path("mosquitto.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range []string{at, "2.0.11", "2.0.21", "2.1.2"} {
+		if got := first(parse(t, string(data)).CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v}), "file-not-regular"); got != "refused" {
+			t.Errorf("version %s: got %q", v, got)
+		}
+	}
+	b, err := mosquitto.Find(t.Context(), os.Getenv("MOSQUITTO"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, b.Path, "-c", m.path("mosquitto.conf"))
+	cmd.Dir = m.dir
+	out, err := cmd.CombinedOutput()
+	if err == nil || strings.Contains(string(out), "mosquitto version "+at+" running") {
+		t.Errorf("the broker runs: %v\n%s", err, out)
+	}
+}
+
+// Kubernetes makes symbolic links of mounted files, and a variable has 2.1.1
+// follow them.
+func TestCheckFilesOfFollowedSymlink(t *testing.T) {
+	m := newMaterial(t)
+	if err := os.Symlink("access.acl", m.path("link.acl")); err != nil {
+		t.Fatal(err)
+	}
+	conf := strings.Replace(goodConf, "access.acl", "link.acl", 1)
+	f := parse(t, "listener 8883\n"+conf)
+	for v, want := range map[string]string{"2.0.21": "warning symlink\n", "2.1.0": "refused symlink\n", "2.1.2": "warning symlink\n"} {
+		if got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v, FollowsSymlinks: true})); got != want {
+			t.Errorf("version %s: got %q, want %q", v, got, want)
+		}
+	}
+	t.Setenv("MOSQUITTO_UNSAFE_ALLOW_SYMLINKS", "1")
+	if err := m.works(t, mosquittotest.Options{Dir: m.dir, Conf: conf}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestCheckFilesOfPasswords(t *testing.T) {
-	const good = "a:$7$101$c2FsdHNhbHRzYWx0$" + "aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaA==\n"
 	for _, tt := range []struct {
 		name, text string
-		bad        bool
+		bad, in14  bool // 2.1 refuses it, and 1.4 does
 	}{
-		{"good", "# x\n" + good, false},
-		{"twice", good + good, true},
-		{"no colon", "abc\n", false},
-		{"no name", ":$7$\n", true},
-		{"no hash", "a:secret\n", true},
+		{"good", "# x\n" + goodPassword, false, true},
+		{"good for 1.x", strings.Replace(goodPassword, "$7$101$", "$6$", 1), false, false},
+		{"twice", goodPassword + goodPassword, true, true},
+		{"no colon", "abc\n", false, false},
+		{"no name", ":$7$\n", true, true},
+		{"no hash", "a:secret\n", true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			m := newMaterial(t)
 			m.write(t, "access.pw", []byte(tt.text))
 			conf := "password_file access.pw\n"
 			f := parse(t, "listener 8883\n"+conf)
-			for v, want := range map[string]bool{"2.0.11": false, "2.1.2": tt.bad} {
+			for v, want := range map[string]bool{"2.0.11": false, "2.1.2": tt.bad, "1.6.15": false, "1.4.13": tt.in14} {
 				got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: v}))
 				if strings.Contains(got, "refused password-invalid") != want {
 					t.Errorf("%s: got %q, refused %t", v, got, want)
@@ -445,6 +557,77 @@ func TestCheckFilesOfPasswords(t *testing.T) {
 				t.Errorf("got %q; the broker: %v", got, err)
 			}
 		})
+	}
+}
+
+// A client compares the name that it connects to with the certificate's.
+func TestCheckFilesOfNames(t *testing.T) {
+	for _, tt := range []struct {
+		name      string
+		dns       []string
+		ips       []net.IP
+		connectTo []string
+		want      string
+	}{
+		{"name", []string{"hub.example.org"}, nil, []string{"hub.example.org"}, ""},
+		{"other name", []string{"hub.example.org"}, nil, []string{"mqtt.example.org"}, "trap certificate-name\n"},
+		{"one of two", []string{"hub.example.org"}, nil, []string{"hub.example.org", "mqtt.example.org"}, "trap certificate-name\n"},
+		{"wildcard", []string{"*.example.org"}, nil, []string{"hub.example.org"}, ""},
+		{"wildcard for two levels", []string{"*.example.org"}, nil, []string{"a.hub.example.org"}, "trap certificate-name\n"},
+		{"address", nil, []net.IP{net.IPv4(192, 0, 2, 1)}, []string{"192.0.2.1"}, ""},
+		{"address as a name", []string{"192.0.2.1"}, nil, []string{"192.0.2.1"}, "trap certificate-name\nwarning certificate-name\n"},
+		{"not known", []string{"hub.example.org"}, nil, nil, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			m := newMaterial(t)
+			template := named("mosquitto")
+			template.DNSNames, template.IPAddresses = tt.dns, tt.ips
+			m.serve(t, issue(t, template, m.ca))
+			f := parse(t, "listener 8883\n"+goodConf)
+			found := f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Version: installed(t), Names: tt.connectTo})
+			if got := verdicts(found); got != tt.want {
+				t.Errorf("got %v, want %q", found, tt.want)
+			}
+			b := start(t, mosquittotest.Options{Dir: m.dir, Conf: goodConf})
+			refused := false
+			for _, name := range tt.connectTo {
+				config := m.clientTLS(m.client)
+				config.ServerName = name
+				conn, err := tls.Dial("tcp", b.Addr(), config)
+				if _, ok := errors.AsType[x509.HostnameError](err); err != nil && !ok {
+					t.Fatal(err)
+				}
+				if err == nil {
+					conn.Close()
+				}
+				refused = refused || err != nil
+			}
+			if refused != (tt.want != "") {
+				t.Errorf("a client refuses the broker: %t", refused)
+			}
+		})
+	}
+
+	// With two listeners, each may be for other clients.
+	m := newMaterial(t)
+	template := named("mosquitto")
+	template.DNSNames = []string{"outside.example.org"}
+	outside := issue(t, template, m.ca)
+	m.write(t, "outside.crt", outside.certPEM())
+	m.write(t, "outside.key", outside.keyPEM(t))
+	f := parse(t, "listener 8883\n"+goodConf+"listener 8884\ncertfile outside.crt\nkeyfile outside.key\n")
+	for _, tt := range []struct {
+		names []string
+		want  string
+	}{
+		{[]string{"localhost", "outside.example.org"}, ""},
+		{[]string{"localhost"}, "trap certificate-name\n"},
+		{[]string{"localhost", "outside.example.org", "nowhere"}, "trap certificate-name\n"},
+	} {
+		if got := verdicts(f.CheckFiles(mosquittoconf.Environment{Dir: m.dir, Names: tt.names})); got != tt.want {
+			t.Errorf("two listeners, %q: got %q, want %q", tt.names, got, tt.want)
+		}
 	}
 }
 
@@ -465,7 +648,7 @@ func TestCheckFilesDates(t *testing.T) {
 		t.Errorf("in a year: got %q, want %q", got, want)
 	}
 	env.Now = time.Now().AddDate(-1, 0, 0)
-	want = "trap certificate-not-yet-valid\nwarning crl-unusable\n"
+	want = "trap certificate-not-yet-valid\ntrap crl-unusable\n"
 	if got := verdicts(f.CheckFiles(env)); got != want {
 		t.Errorf("a year ago: got %q, want %q", got, want)
 	}

@@ -4,51 +4,48 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/big"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/dojot/mqtt-manager-go/crl"
 )
 
 // listener checks the material of a TLS listener.
-func (c *checker) listener(l *ListenerSection) {
-	certfile, hasCert := l.directive("certfile")
-	keyfile, hasKey := l.directive("keyfile")
-	cafile, hasCA := l.directive("cafile")
-	capath, hasPath := l.directive("capath")
-	crlfile, hasCRL := l.directive("crlfile")
-	if !hasCert || !hasKey {
-		return // Vet says what becomes of it
+func (c *checker) listener(l *holder) {
+	certfile, keyfile := l.last("certfile"), l.last("keyfile")
+	cafile, capath := l.last("cafile"), l.last("capath")
+	pair := certfile != nil && keyfile != nil && (cafile != nil || capath != nil || c.version.atLeast(2, 0, 0))
+	if dh := l.last("dhparamfile"); dh != nil && (pair || l.has("psk_hint")) && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
+		c.parameters(dh)
 	}
-	require := l.isTrue("require_certificate")
+	if !pair {
+		return // without TLS, they are not read; Vet says so
+	}
+	require := l.true("require_certificate")
 	var cas []*x509.Certificate
-	if hasCA {
+	if cafile != nil {
 		cas = c.cas(cafile, require)
 	}
-	if hasPath {
-		c.directory(capath, require && !hasCA)
+	if capath != nil && cafile == nil && require {
+		c.directory(capath)
 	}
 	chain := c.certificate(certfile, cas)
-	if _, engine := l.directive("tls_engine"); engine {
+	if l.has("tls_engine") {
 		c.warn(keyfile, "not-checked", "keyfile is for a tls_engine", "start a broker to see")
 	} else {
 		c.key(keyfile, chain)
 	}
-	if ciphers, ok := l.directive("ciphers"); ok {
+	if ciphers := l.last("ciphers"); ciphers != nil {
 		c.ciphers(ciphers, chain)
 	}
-	if dh, ok := l.directive("dhparamfile"); ok && c.version.atLeast(1, 6, 0) && !c.version.atLeast(2, 1, 0) {
-		if data, ok := c.read(dh); ok && !bytes.Contains(data, []byte("-----BEGIN DH PARAMETERS-----")) {
-			c.refused(dh, "dhparamfile-invalid", fmt.Sprintf("dhparamfile %s holds no DH PARAMETERS", c.path(dh)), "remove the line")
-		}
-	}
-	if hasCRL {
+	if crlfile := l.last("crlfile"); crlfile != nil {
 		if !require {
 			cas = nil // the lists are loaded, and never asked
 		}
@@ -56,9 +53,36 @@ func (c *checker) listener(l *ListenerSection) {
 	}
 }
 
-// certificates returns the certificates of a file, in its order. It reports what does not
-// parse; what Go does not read but OpenSSL may is a warning.
-func (c *checker) certificates(d statement) ([]*x509.Certificate, bool) {
+// parameters checks a file of Diffie-Hellman parameters, which 2.1 chooses
+// itself.
+func (c *checker) parameters(d *statement) {
+	data, ok := c.read(d)
+	if !ok {
+		return
+	}
+	var group struct{ P, G *big.Int }
+	blocks, err := pemBlocks(data)
+	i := slices.IndexFunc(blocks, func(b *pem.Block) bool { return b.Type == "DH PARAMETERS" })
+	if err == nil && i < 0 {
+		err = errors.New("no DH PARAMETERS in it")
+	}
+	if err == nil {
+		_, err = asn1.Unmarshal(blocks[i].Bytes, &group)
+	}
+	if err == nil && group.P.BitLen() < minDHBits {
+		err = fmt.Errorf("the prime has %d bits (want %d)", group.P.BitLen(), minDHBits)
+	}
+	if err != nil {
+		c.refused(d, "dhparamfile-invalid", fmt.Sprintf("dhparamfile %s: %v", c.path(d), err), "remove the line: TLS 1.3 and elliptic curves need no parameters")
+	}
+}
+
+// minDHBits is what OpenSSL's security level 2 wants, Debian's default.
+const minDHBits = 2048
+
+// certificates returns the certificates of a file, in its order. It reports
+// what does not parse; what Go does not read but OpenSSL may is a warning.
+func (c *checker) certificates(d *statement) ([]*x509.Certificate, bool) {
 	data, ok := c.read(d)
 	if !ok {
 		return nil, false
@@ -103,7 +127,7 @@ func (c *checker) certificates(d statement) ([]*x509.Certificate, bool) {
 }
 
 // cas returns the CAs of a cafile.
-func (c *checker) cas(d statement, require bool) []*x509.Certificate {
+func (c *checker) cas(d *statement, require bool) []*x509.Certificate {
 	certs, ok := c.certificates(d)
 	if !ok {
 		return nil
@@ -130,7 +154,7 @@ func isCA(cert *x509.Certificate) bool {
 
 // certificate checks the broker's certificate and returns its chain, the
 // broker's own first.
-func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Certificate {
+func (c *checker) certificate(d *statement, cas []*x509.Certificate) []*x509.Certificate {
 	chain, ok := c.certificates(d)
 	if !ok || len(chain) == 0 {
 		return nil
@@ -146,7 +170,9 @@ func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Cert
 		c.warn(d, "certificate-expires-soon", fmt.Sprintf("the certificate in %s expires at %s", path, show(leaf.NotAfter)), "renew it")
 	}
 	if len(leaf.DNSNames)+len(leaf.IPAddresses) == 0 {
-		c.warn(d, "certificate-without-names", fmt.Sprintf("the certificate in %s has no name of a host: many clients refuse the broker", path), "have it issued with the names that clients connect to as subject alternative names")
+		c.warn(d, "certificate-without-names", fmt.Sprintf("the certificate in %s has no name of a host: many clients refuse the broker", path), namesRemedy)
+	} else {
+		c.served = append(c.served, served{d, leaf})
 	}
 	if !forServers(leaf) {
 		c.trap(d, "certificate-not-for-servers", fmt.Sprintf("the extended key usage of the certificate in %s lacks serverAuth: clients refuse the broker", path), "have it issued with serverAuth, or without extended key usage")
@@ -175,6 +201,53 @@ func (c *checker) certificate(d statement, cas []*x509.Certificate) []*x509.Cert
 	return chain
 }
 
+const namesRemedy = "have it issued with the names that clients connect to as subject alternative names"
+
+// names judges the certificates by the names that clients connect to. With
+// several listeners, each may be for some of them.
+func (c *checker) names() {
+	if len(c.served) == 0 {
+		return
+	}
+	has := func(s served) func(name string) bool {
+		return func(name string) bool { return s.leaf.VerifyHostname(name) == nil }
+	}
+	some := false
+	for _, s := range c.served {
+		switch {
+		case len(c.env.Names) == 0:
+		case slices.ContainsFunc(c.env.Names, has(s)):
+			some = true
+		default:
+			c.trap(s.certfile, "certificate-name", fmt.Sprintf("the certificate in %s has none of the names that clients connect to, but %s: they refuse the broker", c.path(s.certfile), namesOf(s.leaf)), namesRemedy)
+		}
+		for _, name := range s.leaf.DNSNames {
+			if _, err := netip.ParseAddr(name); err == nil {
+				c.warn(s.certfile, "certificate-name", fmt.Sprintf("the certificate in %s has the address %s as the name of a host: clients that connect to it refuse the broker", c.path(s.certfile), name), "have it issued with the address as an IP address")
+			}
+		}
+	}
+	for _, name := range c.env.Names {
+		if some && !slices.ContainsFunc(c.served, func(s served) bool { return has(s)(name) }) {
+			first := c.served[0]
+			c.trap(first.certfile, "certificate-name", fmt.Sprintf("the certificate in %s lacks the name %.80q and has %s: clients that connect to it refuse the broker", c.path(first.certfile), name, namesOf(first.leaf)), namesRemedy)
+		}
+	}
+}
+
+// namesOf are the names in a certificate, not all if there are many.
+func namesOf(cert *x509.Certificate) string {
+	names := slices.Clone(cert.DNSNames)
+	for _, ip := range cert.IPAddresses {
+		names = append(names, ip.String())
+	}
+	const enough = 5
+	if len(names) > enough {
+		names = append(names[:enough], "…")
+	}
+	return fmt.Sprintf("%.300q", names)
+}
+
 func forServers(cert *x509.Certificate) bool { return isFor(cert, x509.ExtKeyUsageServerAuth) }
 
 func isFor(cert *x509.Certificate, usage x509.ExtKeyUsage) bool {
@@ -189,25 +262,28 @@ func isFor(cert *x509.Certificate, usage x509.ExtKeyUsage) bool {
 const soon = 10
 
 // directory checks a hashed directory of CAs.
-func (c *checker) directory(d statement, alone bool) {
+func (c *checker) directory(d *statement) {
 	path := c.path(d)
-	if !alone {
-		return
-	}
-	entries, err := os.ReadDir(path)
+	hashed, err := isHashed(path)
 	switch {
 	case errors.Is(err, fs.ErrPermission):
 		c.warn(d, "not-checked", fmt.Sprintf("%s: %v", d.Key, err), "check as a user who may read it")
 	case err != nil:
 		c.trap(d, "file-missing", fmt.Sprintf("%s %s is no folder: every client is refused", d.Key, path), "correct the path")
-	case !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }):
+	case !hashed:
 		c.trap(d, "capath-unhashed", fmt.Sprintf("%s %s has no entry by the hash of a name: every client is refused", d.Key, path), "make it a hashed directory (HashDir, or openssl rehash)")
 	}
 }
 
+// isHashed reports whether a folder has an entry by the hash of a name.
+func isHashed(dir string) (bool, error) {
+	entries, err := os.ReadDir(dir)
+	return slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }), err
+}
+
 // ciphers judges a list in which each entry names how the server proves who it
 // is, if that is all another way than the key has.
-func (c *checker) ciphers(d statement, chain []*x509.Certificate) {
+func (c *checker) ciphers(d *statement, chain []*x509.Certificate) {
 	if len(chain) == 0 {
 		return
 	}
@@ -228,88 +304,8 @@ func (c *checker) ciphers(d statement, chain []*x509.Certificate) {
 	c.trap(d, "ciphers-unfit", fmt.Sprintf("no cipher of %.60q goes with the %s key: clients need TLS 1.3", d.Value, chain[0].PublicKeyAlgorithm), "remove the line")
 }
 
-// bridge checks a bridge's material. The broker starts whatever it is.
-func (c *checker) bridge(b ListenerSection) {
-	ca, hasCA := b.directive("bridge_cafile")
-	path, hasPath := b.directive("bridge_capath")
-	if hasPath && !hasCA {
-		if entries, err := os.ReadDir(c.path(path)); err != nil || !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return hashName.MatchString(e.Name()) }) {
-			c.trap(path, "bridge-ca", fmt.Sprintf("bridge_capath %s is no hashed directory: the bridge trusts no server", c.path(path)), "make it one (HashDir, or openssl rehash)")
-		}
-	}
-	if hasCA {
-		if _, err := c.certificatesOf(ca); err != nil {
-			c.trap(ca, "bridge-ca", fmt.Sprintf("bridge_cafile %s: %v: the bridge does not connect", c.path(ca), err), "put the PEM certificate of the server's CA there")
-		}
-	}
-	cert, hasCert := b.directive("bridge_certfile")
-	key, hasKey := b.directive("bridge_keyfile")
-	if !hasCert || !hasKey {
-		return
-	}
-	bad := func(d statement, what any) {
-		c.trap(d, "bridge-certificate", fmt.Sprintf("%s %s: %v: the bridge does not connect", d.Key, c.path(d), what), "give the bridge a client certificate and its key")
-	}
-	chain, err := c.certificatesOf(cert)
-	if err != nil {
-		bad(cert, err)
-		return
-	}
-	leaf := chain[0]
-	switch {
-	case c.env.Now.After(leaf.NotAfter):
-		bad(cert, "expired at "+show(leaf.NotAfter))
-	case c.env.Now.Before(leaf.NotBefore):
-		bad(cert, "valid from "+show(leaf.NotBefore))
-	case !isFor(leaf, x509.ExtKeyUsageClientAuth):
-		bad(cert, "its extended key usage lacks clientAuth: the server answers unsupported certificate, or just hangs up")
-	}
-	data, err := os.ReadFile(c.path(key))
-	if err != nil {
-		bad(key, err)
-		return
-	}
-	private, err := parseKey(data)
-	if _, unread := errors.AsType[*unreadKeyError](err); unread {
-		return
-	}
-	switch {
-	case err != nil:
-		bad(key, err)
-	case !samePublicKey(private.Public(), leaf.PublicKey):
-		bad(key, "it is not that of the certificate")
-	}
-}
-
-// certificatesOf reads a bridge's certificates.
-func (c *checker) certificatesOf(d statement) ([]*x509.Certificate, error) {
-	data, err := os.ReadFile(c.path(d))
-	if err != nil {
-		return nil, err
-	}
-	blocks, err := pemBlocks(data)
-	if err != nil {
-		return nil, err
-	}
-	var certs []*x509.Certificate
-	for _, b := range blocks {
-		if !slices.Contains(certificateLabels, b.Type) {
-			continue
-		}
-		cert, err := parseCertificate(b)
-		if err != nil {
-			return nil, err
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("no PEM certificate in it")
-	}
-	return certs, nil
-}
-
 // key checks the broker's private key against its certificate.
-func (c *checker) key(d statement, chain []*x509.Certificate) {
+func (c *checker) key(d *statement, chain []*x509.Certificate) {
 	data, ok := c.read(d)
 	if !ok {
 		return
@@ -336,72 +332,6 @@ func (c *checker) key(d statement, chain []*x509.Certificate) {
 func samePublicKey(a, b crypto.PublicKey) bool {
 	key, ok := a.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && key.Equal(b)
-}
-
-// lists checks a crlfile; cas are the CAs whose lists it needs.
-func (c *checker) lists(d statement, cas []*x509.Certificate) {
-	data, ok := c.read(d)
-	if !ok {
-		return
-	}
-	path := c.path(d)
-	lists, err := crl.ParseAll(data)
-	if err != nil {
-		c.refused(d, "crlfile-invalid",
-			fmt.Sprintf("crlfile %s: %v: a broker that reloads it checks no revocation (2.0) or ends (2.1)", path, err),
-			"replace it by the CAs' lists, in PEM")
-		return
-	}
-	foreign := len(cas) > 0
-	for _, list := range lists {
-		foreign = foreign && !slices.ContainsFunc(cas, func(ca *x509.Certificate) bool {
-			return bytes.Equal(ca.RawSubject, list.RawIssuer)
-		})
-	}
-	if foreign {
-		c.trap(d, "crl-foreign", fmt.Sprintf("crlfile %s holds no list of a CA in cafile: every client is refused", path), "add the CAs' lists")
-		return
-	}
-	for _, ca := range cas {
-		switch best, err := bestList(lists, ca, c.env.Now); {
-		case err == nil:
-			if left := best.NextUpdate.Sub(c.env.Now); left < best.NextUpdate.Sub(best.ThisUpdate)/soon {
-				c.warn(d, "crl-expires-soon", fmt.Sprintf("crlfile %s, list of CA %q expires at %s: then every client of that CA is refused", path, ca.Subject, show(best.NextUpdate)), "fetch the CA's current list, and have the broker reload it")
-			}
-		case errors.Is(err, errNoList):
-			c.warn(d, "crl-missing", fmt.Sprintf("crlfile %s holds no list of CA %q: every client of that CA is refused", path, ca.Subject),
-				"add the CA's list, unless it issues no client certificates")
-		case errors.Is(err, crl.ErrExpired):
-			c.warn(d, "crl-expired", fmt.Sprintf("crlfile %s, list of CA %q: %v: every client of that CA is refused", path, ca.Subject, err), "fetch the CA's current list")
-		default:
-			c.warn(d, "crl-unusable", fmt.Sprintf("crlfile %s, list of CA %q: %v: clients of that CA may be refused", path, ca.Subject, err), "fetch the CA's current list")
-		}
-	}
-}
-
-var errNoList = errors.New("no list of this CA")
-
-// bestList returns the list for ca that is good for longest: a bad one beside
-// it does no harm. If none is good, the error is that of the newest.
-func bestList(lists []*x509.RevocationList, ca *x509.Certificate, now time.Time) (*x509.RevocationList, error) {
-	var good, newest *x509.RevocationList
-	worst := errNoList
-	for _, list := range lists {
-		if !bytes.Equal(list.RawIssuer, ca.RawSubject) {
-			continue
-		}
-		err := crl.Verify(list, ca, now)
-		switch {
-		case err == nil && (good == nil || list.NextUpdate.After(good.NextUpdate)):
-			good = list
-		case err != nil && (newest == nil || list.ThisUpdate.After(newest.ThisUpdate)):
-			newest, worst = list, err
-		}
-	}
-	if good != nil {
-		return good, nil
-	}
-	return nil, worst
 }
 
 func show(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -43,7 +43,7 @@
 // option below a "connection" still belongs to the listener above.
 //
 // What is said here of brokers was tried with Mosquitto 2.0.11, 2.0.21 and
-// 2.1.2.
+// 2.1.2, and what is said of older ones with 1.4.13 and 1.6.15.
 //
 // The package does not say what access rules mean: package acl does.
 package mosquittoconf

@@ -55,7 +55,7 @@ type findings struct {
 	at   []int // indices of their statements
 }
 
-func (fs *findings) add(s Severity, d statement, id, message, remedy string) {
+func (fs *findings) add(s Severity, d *statement, id, message, remedy string) {
 	f := Finding{ID: id, Line: d.Line, Severity: s, Message: message, Remedy: remedy}
 	if d.file != nil {
 		f.File = d.file.name
@@ -64,13 +64,13 @@ func (fs *findings) add(s Severity, d statement, id, message, remedy string) {
 	fs.at = append(fs.at, d.index)
 }
 
-func (fs *findings) refused(d statement, id, message, remedy string) {
+func (fs *findings) refused(d *statement, id, message, remedy string) {
 	fs.add(Refused, d, id, message, remedy)
 }
-func (fs *findings) trap(d statement, id, message, remedy string) {
+func (fs *findings) trap(d *statement, id, message, remedy string) {
 	fs.add(Trap, d, id, message, remedy)
 }
-func (fs *findings) warn(d statement, id, message, remedy string) {
+func (fs *findings) warn(d *statement, id, message, remedy string) {
 	fs.add(Warning, d, id, message, remedy)
 }
 

@@ -12,17 +12,16 @@ import (
 
 // guarded checks a file that says who may do what, which the broker opens with
 // care.
-func (c *checker) guarded(d statement) {
+func (c *checker) guarded(d *statement) {
 	path := c.path(d)
 	link, err := os.Lstat(path)
 	if err == nil && link.Mode()&fs.ModeSymlink != 0 {
-		message := fmt.Sprintf("%s %s is a symbolic link, which 2.1 and later refuse", d.Key, path)
-		remedy := "name the file itself"
-		if c.version.atLeast(2, 1, 0) {
-			c.refused(d, "symlink", message, remedy)
-		} else {
-			c.warn(d, "symlink", message, remedy)
+		severity := Warning
+		if c.version.atLeast(2, 1, 0) && !(c.env.FollowsSymlinks && c.version.atLeast(2, 1, 1)) {
+			severity = Refused
 		}
+		c.add(severity, d, "symlink", fmt.Sprintf("%s %s is a symbolic link, which 2.1 and later refuse", d.Key, path),
+			"name the file itself, or set MOSQUITTO_UNSAFE_ALLOW_SYMLINKS for the broker, from 2.1.1")
 	}
 	data, ok := c.read(d)
 	if !ok {
@@ -54,16 +53,23 @@ func (c *checker) guarded(d statement) {
 
 // rules looks for the first line at which a broker stops reading an ACL file.
 // What the rules mean is not judged.
-func (c *checker) rules(d statement, data []byte) {
+func (c *checker) rules(d *statement, data []byte) {
 	path := c.path(d)
 	if i := bytes.IndexByte(data, 0); i >= 0 {
 		c.trap(d, "acl-nul", fmt.Sprintf("%s %s has a NUL byte, and the broker does not see the rules behind it", d.Key, path), "remove it")
 		data = data[:i]
 	}
-	any, n := false, 0
+	topics, patterns, n := false, false, 0
 	for raw := range strings.Lines(string(data)) {
 		n++
-		keyword, problem := aclLine(raw)
+		keyword, problem, from := aclLine(raw)
+		switch {
+		case keyword == deny && !c.version.atLeast(2, 0, 0):
+			problem = "access deny, which is of 2.0"
+		case problem != "" && c.version.Compare(from) < 0:
+			c.trap(d, "acl-invalid", fmt.Sprintf("%s %s:%d: %s: the line has no effect", d.Key, path, n, problem), "correct the line")
+			continue
+		}
 		if problem != "" {
 			message := fmt.Sprintf("%s %s:%d: %s", d.Key, path, n, problem)
 			if c.version.atLeast(2, 0, 0) && !c.version.atLeast(2, 1, 0) {
@@ -72,9 +78,13 @@ func (c *checker) rules(d statement, data []byte) {
 			c.refused(d, "acl-invalid", message, "correct the line")
 			return
 		}
-		any = any || keyword == "topic" || keyword == "pattern"
+		topics = topics || keyword == "topic" || keyword == deny
+		patterns = patterns || keyword == "pattern"
 	}
-	if any {
+	if patterns && !topics && !c.version.atLeast(1, 5, 0) {
+		c.warn(d, "acl-patterns-kept", fmt.Sprintf("%s %s has no topic line: a SIGHUP of 1.4 takes back no pattern", d.Key, path), "add a topic line, or restart the broker after a change")
+	}
+	if topics || patterns {
 		return
 	}
 	if c.version.atLeast(1, 5, 6) {
@@ -84,47 +94,52 @@ func (c *checker) rules(d statement, data []byte) {
 	}
 }
 
-// aclLine returns the keyword of a line, and what is wrong with it.
-func aclLine(raw string) (keyword, problem string) {
+// deny stands for the keyword of a line with that access.
+const deny = "deny"
+
+// aclLine returns the keyword of a line, what is wrong with it, and the version
+// from which on a broker refuses that.
+func aclLine(raw string) (keyword, problem string, from Version) {
 	s := strings.TrimRight(raw, blanks)
 	if strings.HasPrefix(s, "#") {
-		return "", ""
+		return "", "", from
 	}
 	s = strings.TrimLeft(s, " ")
 	if s == "" {
-		return "", ""
+		return "", "", from
 	}
 	keyword, rest, _ := strings.Cut(s, " ")
 	switch keyword {
 	case "user":
 		if strings.Trim(rest, blanks) == "" {
-			return keyword, "user without a name"
+			return keyword, "user without a name", from
 		}
-		return keyword, ""
+		return keyword, "", from
 	case "topic", "pattern":
 	default:
-		return keyword, fmt.Sprintf("%.60q begins no rule (want topic, pattern or user)", keyword)
+		return "", fmt.Sprintf("%.60q begins no rule (want topic, pattern or user)", keyword), Version{1, 5, 6}
 	}
-	rest = strings.TrimLeft(rest, " ")
-	if rest == "" {
-		return keyword, keyword + " without a topic"
+	access, topic := cutWord(rest)
+	if access == "" {
+		return keyword, keyword + " without a topic", from
 	}
-	access, topic, _ := strings.Cut(rest, " ")
 	if topic = strings.Trim(topic, blanks); topic == "" {
 		topic = access
-	} else if !slices.Contains([]string{"read", "write", "readwrite", "deny"}, access) {
-		return keyword, fmt.Sprintf("access %.40q (want read, write, readwrite or deny)", access)
+	} else if !slices.Contains([]string{"read", "write", "readwrite", deny}, access) {
+		return keyword, fmt.Sprintf("access %.40q (want read, write, readwrite or deny)", access), from
+	} else if access == deny {
+		keyword = deny
 	}
 	if !isFilter(topic) || len(topic) > maxUint16 || strings.Count(topic, "/") > 200 {
-		return keyword, fmt.Sprintf("%.60q is no valid topic filter", topic)
+		return keyword, fmt.Sprintf("%.60q is no valid topic filter", topic), Version{1, 6, 9}
 	}
-	return keyword, ""
+	return keyword, "", from
 }
 
-// passwords looks for what keeps 2.1 from loading a password file. Brokers
-// before it leave out the entries that they do not understand, and every one
-// those without a colon.
-func (c *checker) passwords(d statement, data []byte) {
+// passwords looks for what keeps 2.1, or 1.4, from loading a password file.
+// Brokers between them leave out the entries that they do not understand, and
+// every one those without a colon. The hashes of 2.0, $7$…, are not known to 1.x.
+func (c *checker) passwords(d *statement, data []byte) {
 	n := 0
 	seen := make(map[string]bool)
 	for raw := range strings.Lines(string(data)) {
@@ -143,14 +158,16 @@ func (c *checker) passwords(d statement, data []byte) {
 		case seen[name] && c.version.atLeast(2, 1, 0):
 			problem = "the name is there already"
 		case strings.Count(hash, "$") < 3:
-			problem = "no hash of a password (want $7$…)"
+			problem = "no hash of a password (want " + c.hashKind() + "…)"
+		case strings.HasPrefix(hash, "$7$") && !c.version.atLeast(2, 0, 0):
+			problem = "the hash is one of 2.0 (want " + c.hashKind() + "…)"
 		}
 		seen[name] = true
 		if problem == "" {
 			continue
 		}
 		message := fmt.Sprintf("%s %s:%d: %s", d.Key, c.path(d), n, problem)
-		if c.version.atLeast(2, 1, 0) && found {
+		if found && (c.version.atLeast(2, 1, 0) || !c.version.atLeast(1, 5, 0)) {
 			c.refused(d, "password-invalid", message, "write the entry with mosquitto_passwd")
 			return
 		}
@@ -158,8 +175,16 @@ func (c *checker) passwords(d statement, data []byte) {
 	}
 }
 
+// hashKind is how a hash begins that the version's mosquitto_passwd writes.
+func (c *checker) hashKind() string {
+	if c.version.atLeast(2, 0, 0) {
+		return "$7$"
+	}
+	return "$6$"
+}
+
 // keys looks for what keeps a broker from loading a file of pre-shared keys.
-func (c *checker) keys(d statement, data []byte) {
+func (c *checker) keys(d *statement, data []byte) {
 	n := 0
 	for raw := range strings.Lines(string(data)) {
 		n++

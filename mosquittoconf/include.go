@@ -32,7 +32,7 @@ func ParseFS(fsys fs.FS, name string) (*File, error) {
 		if l.key != "include_dir" {
 			continue
 		}
-		included, err := readDir(fsys, path.Clean(strings.TrimPrefix(l.value, "/")))
+		included, err := readDir(fsys, path.Clean(strings.TrimPrefix(l.rest, "/")))
 		if err != nil {
 			if _, syntax := errors.AsType[*SyntaxError](err); !syntax {
 				err = &SyntaxError{File: name, Line: i + 1, Err: err}

@@ -1,7 +1,6 @@
 package mosquittoconf
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -33,6 +32,8 @@ type Change struct {
 //     becomes a listener line, as 2.1 refuses some of those options; options
 //     there that open no listener, and so have no effect, go;
 //   - numbers that 2.1 reads in C notation, or refuses, become decimal;
+//   - blanks behind a plugin's path go, as 2.1 takes them for a part of it, and
+//     so does an include_dir in an included file, which 2.0 ignores;
 //   - psk_file moves above the listeners, as 2.1 refuses it below some;
 //   - options that 2.1 ignores go; those that it has renamed get their new
 //     names;
@@ -83,6 +84,9 @@ func (m *migration) check() error {
 		}
 	}
 	for _, s := range m.file.statements {
+		if s.Key == "auto_id_prefix" && len(s.Value) > maxIDPrefix {
+			errs = append(errs, &SyntaxError{File: s.file.name, Line: s.Line, Err: fmt.Errorf("auto_id_prefix has %d bytes, and 2.1 takes %d (shorten it)", len(s.Value), maxIDPrefix)})
+		}
 		if s.file != m.file && s.Scope == (Scope{Kind: ListenerScope}) && s.Key != "listener" {
 			errs = append(errs, &SyntaxError{File: s.file.name, Line: s.Line, Err: fmt.Errorf("%s in an included file is for the default listener (move it to the main file)", s.Key)})
 		}
@@ -90,15 +94,24 @@ func (m *migration) check() error {
 	return errors.Join(errs...)
 }
 
-func text(l *line) string { return strings.TrimRight(string(l.raw), "\r\n") }
+func text(l *line) string { return strings.TrimRight(l.raw, "\r\n") }
 
 // rewrite gives a line another key and value, and leaves what surrounds them.
 func (m *migration) rewrite(f *File, l *line, key, value, why string) {
 	was := text(l)
-	at := bytes.Index(l.raw, []byte(l.key))
+	at := strings.Index(l.raw, l.key)
 	l.replace(value, value)
-	l.raw = slices.Concat(l.raw[:at], []byte(key), l.raw[at+len(l.key):])
-	l.key = key
+	l.raw = l.raw[:at] + key + l.raw[at+len(l.key):]
+	l.key, l.option = key, lookup(key)
+	m.changes = append(m.changes, Change{File: f.name, Line: m.number[l], Was: was, Is: text(l), Why: why})
+}
+
+// trim removes the blanks around a value.
+func (m *migration) trim(f *File, l *line, why string) {
+	was := text(l)
+	at := strings.Index(l.raw, l.key) + len(l.key)
+	l.raw = l.raw[:at] + " " + l.value + l.raw[len(was):]
+	l.rest = l.value
 	m.changes = append(m.changes, Change{File: f.name, Line: m.number[l], Was: was, Is: text(l), Why: why})
 }
 
@@ -108,7 +121,7 @@ func (m *migration) drop(f *File, l *line, why string) {
 }
 
 func (m *migration) insert(f *File, at int, key, value, why string) {
-	l := &line{raw: []byte(key + " " + value + f.lineEnd()), key: key, value: value, rest: value}
+	l := &line{raw: key + " " + value + f.lineEnd(), key: key, value: value, rest: value, option: lookup(key)}
 	f.insert(at, l)
 	m.changes = append(m.changes, Change{File: f.name, Is: text(l), Why: why})
 }
@@ -163,6 +176,11 @@ func (m *migration) statement(s statement) {
 	case s.Key == "websockets_headers_size":
 		m.rewrite(s.file, s.line, "packet_buffer_size", strconv.Itoa(int(atoi(s.Value))), "its name in 2.1")
 		return
+	case s.Key == "include_dir" && s.file != m.file:
+		m.drop(s.file, s.line, "2.1 refuses it in an included file, where 2.0 ignores it")
+		return
+	case s.Key == "plugin" && strings.TrimRight(s.line.rest, " ") != s.line.rest:
+		m.trim(s.file, s.line, "2.1 takes blanks for a part of the path")
 	case s.Key == "acl_file" && m.plugins.ACL != "":
 		m.plugin(s, m.plugins.ACL)
 		return

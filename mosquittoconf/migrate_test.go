@@ -2,7 +2,6 @@ package mosquittoconf_test
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"strings"
 	"testing"
@@ -55,6 +54,7 @@ func TestMigrate(t *testing.T) {
 		{"per listener, for none", "per_listener_settings true\nacl_file a\nlistener 1\n", "per_listener_settings true\n" + packets + "listener 1\n"},
 		{"retained for ever", "retain_expiry_interval 0\n", packets},
 		{"keys below certificates", "listener 1\ncertfile a\npsk_file p\nkeyfile b\n", "psk_file p\n" + packets + "listener 1\ncertfile a\nkeyfile b\n"},
+		{"blanks of a plugin", "plugin   /p.so  \r\n", "max_packet_size 268435455\r\nplugin /p.so\r\n"},
 		{"nothing", "max_packet_size 100\nlistener 1\n# c\n", "max_packet_size 100\nlistener 1\n# c\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -88,6 +88,10 @@ func TestMigrateRefuses(t *testing.T) {
 		"m.conf":   {Data: []byte("include_dir d\n")},
 		"d/a.conf": {Data: []byte("acl_file a\ncafile b\n")},
 	}
+	f = parse(t, "auto_id_prefix "+strings.Repeat("a", 51)+"\n")
+	if _, err := f.Migrate(mosquittoconf.Plugins{}); err == nil || !strings.Contains(err.Error(), "auto_id_prefix has 51 bytes") {
+		t.Errorf("long prefix: got error %v", err)
+	}
 	f, err := mosquittoconf.ParseFS(fsys, "m.conf")
 	if err != nil {
 		t.Fatal(err)
@@ -104,16 +108,19 @@ func TestMigrateRefuses(t *testing.T) {
 func TestMigratedIsLoaded(t *testing.T) {
 	m := differentialMaterial(t)
 	old, v := version(t, "2.0.21"), version(t, installed(t))
-	r := rand.New(rand.NewPCG(21, 0))
+	generator := newGenerator(21, old)
 	tried := 0
 	for range 2000 {
-		g := randomFile(r)
+		g := generator.file()
 		text := g.above + "listener PORT 127.0.0.1\n" + g.below
-		if strings.Contains(text, "per_listener_settings") || strings.Contains(text, "include_dir") || hides.MatchString(text) {
+		if strings.Contains(text, "include_dir") || strings.Contains(text, "auto_id_prefix "+strings.Repeat("a", 51)) || hides.MatchString(text) {
 			continue
 		}
 		text = m.fill(t, text)
-		f := parse(t, text)
+		f, err := mosquittoconf.Parse("mosquitto.conf", []byte(text))
+		if err != nil {
+			continue
+		}
 		env := mosquittoconf.Environment{Dir: m.dir, Version: "2.0.21"}
 		if refused(append(f.Vet(old), f.CheckFiles(env)...)) != nil {
 			continue
@@ -123,8 +130,11 @@ func TestMigratedIsLoaded(t *testing.T) {
 			continue
 		}
 		env.Version = "2.1.2"
-		if found := refused(append(f.Vet(version(t, "2.1.2")), f.CheckFiles(env)...)); found != nil {
+		if found := refused(f.Vet(version(t, "2.1.2"))); found != nil {
 			t.Errorf("got %v of\n%s\nfrom\n%s", found, written(t, f), text)
+		}
+		if refused(f.CheckFiles(env)) != nil {
+			continue // it is stricter about symbolic links and passwords, too
 		}
 		if tried++; tried > 20 || v.Compare(version(t, "2.1.0")) < 0 {
 			continue

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/durable"
@@ -69,25 +68,13 @@ func (p *Pair) Install(chain, key []byte) (changed bool, err error) {
 
 // join checks the pair and returns what the file will hold.
 func (p *Pair) join(chain, key []byte) ([]byte, error) {
-	blocks, err := pemBlocks(chain)
+	certs, err := parseCertificates(chain)
 	if err != nil {
 		return nil, fmt.Errorf("chain: %w", err)
 	}
 	var out bytes.Buffer
-	var certs []*x509.Certificate
-	for _, b := range blocks {
-		if !slices.Contains(certificateLabels, b.Type) {
-			continue
-		}
-		cert, err := parseCertificate(b)
-		if err != nil {
-			return nil, fmt.Errorf("chain: %w", err)
-		}
-		certs = append(certs, cert)
+	for _, cert := range certs {
 		pem.Encode(&out, &pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw}) // a Buffer takes all
-	}
-	if len(certs) == 0 {
-		return nil, errors.New("chain: no PEM certificate in it")
 	}
 	private, err := parseKey(key)
 	if err != nil {

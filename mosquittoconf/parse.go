@@ -19,23 +19,24 @@ type File struct {
 	lines      []*line
 	included   map[*line][]*File // by include_dir line
 	parent     *File             // that includes this one
-	directives []Directive       // of this file
 	statements []statement       // of this and the included ones, as a broker reads them
 }
 
 // line is a line of a file. It stays the same when others are edited.
 type line struct {
-	raw        []byte // with its ending
-	key, value string // key is empty if it sets nothing
-	rest       string // what follows the first space behind key
+	raw        string  // with its ending
+	key, value string  // key is empty if it sets nothing
+	rest       string  // what follows the first space behind key, blanks included
+	option     *Option // what is known of key; nil is nothing
 }
 
 // statement is a directive as a broker comes across it.
 type statement struct {
 	Directive
-	file  *File
-	line  *line
-	index int // among all statements
+	option *Option // what is known of Key; nil is nothing
+	file   *File
+	line   *line
+	index  int // among all statements
 }
 
 // Directive is a line that sets an option.
@@ -105,19 +106,20 @@ const maxSyntaxErrors = 10
 // which a broker may be blind. An option that is not known here is kept,
 // because a newer broker may know it. [File.Vet] judges the rest.
 func Parse(name string, data []byte) (*File, error) {
-	f := &File{name: name}
-	f.lines = slices.Grow(f.lines, bytes.Count(data, []byte{'\n'})+1)
+	text := string(data) // the lines share this copy
+	all := make([]line, 0, strings.Count(text, "\n")+1)
+	f := &File{name: name, lines: make([]*line, 0, cap(all))}
 	var errs []error
-	// The lines share one copy.
-	for raw := range bytes.Lines(bytes.Clone(data)) {
+	for raw := range strings.Lines(text) {
 		l, err := parseLine(raw)
 		if err != nil {
-			errs = append(errs, &SyntaxError{File: name, Line: len(f.lines) + 1, Err: err})
+			errs = append(errs, &SyntaxError{File: name, Line: len(all) + 1, Err: err})
 			if len(errs) == maxSyntaxErrors {
 				break
 			}
 		}
-		f.lines = append(f.lines, l)
+		all = append(all, l)
+		f.lines = append(f.lines, &all[len(all)-1])
 	}
 	if len(errs) > 0 {
 		return nil, errors.Join(errs...)
@@ -131,12 +133,6 @@ func (f *File) index() {
 	f.statements = make([]statement, 0, len(f.lines))
 	perListener := false
 	f.walk(&f.statements, &perListener)
-	f.directives = slices.Grow(f.directives[:0], len(f.statements))
-	for _, s := range f.statements {
-		if s.file == f {
-			f.directives = append(f.directives, s.Directive)
-		}
-	}
 }
 
 // walk appends the statements of f. An included file begins outside of all
@@ -148,16 +144,18 @@ func (f *File) walk(to *[]statement, perListener *bool) {
 		if l.key == "" {
 			continue
 		}
-		o, _ := OptionOf(l.key)
-		scope := Scope{Kind: o.Scope}
-		if o.Security && *perListener {
-			scope.Kind = ListenerScope
-		}
-		switch {
-		case begins(l.key):
-			current[o.Scope] = i + 1
-		case l.key == "per_listener_settings":
-			*perListener = isTrue(l.value)
+		var scope Scope
+		if o := l.option; o != nil {
+			scope.Kind = o.Scope
+			if o.Security && *perListener {
+				scope.Kind = ListenerScope
+			}
+			switch {
+			case begins(l.key):
+				current[o.Scope] = i + 1
+			case l.key == "per_listener_settings":
+				*perListener = isTrue(l.value)
+			}
 		}
 		// These two describe the default listener wherever they stand.
 		if l.key != "port" && l.key != "bind_address" {
@@ -165,7 +163,7 @@ func (f *File) walk(to *[]statement, perListener *bool) {
 		}
 		*to = append(*to, statement{
 			Directive: Directive{Line: i + 1, Key: l.key, Value: l.value, Scope: scope},
-			file:      f, line: l, index: len(*to),
+			option:    l.option, file: f, line: l, index: len(*to),
 		})
 		for _, included := range f.included[l] {
 			included.walk(to, perListener)
@@ -186,49 +184,57 @@ func begins(key string) bool {
 const blanks = " \t\n\v\f\r"
 
 // parseLine returns an empty key for a comment or a blank line.
-func parseLine(raw []byte) (*line, error) {
-	l := &line{raw: raw}
-	if bytes.IndexByte(raw, 0) >= 0 {
+func parseLine(raw string) (line, error) {
+	l := line{raw: raw}
+	if strings.IndexByte(raw, 0) >= 0 {
 		return l, fmt.Errorf("NUL byte in %.80q: a broker may not see what follows it", raw)
 	}
 	// A line that begins with a carriage return is skipped whole.
 	if raw[0] == '#' || raw[0] == '\r' {
 		return l, nil
 	}
-	s := strings.Trim(strings.TrimRight(string(raw), "\r\n"), " ")
+	s := strings.TrimLeft(strings.TrimRight(raw, "\r\n"), " ")
 	if s == "" {
 		return l, nil
 	}
 	key, rest, _ := strings.Cut(s, " ")
-	value := strings.Trim(rest, blanks)
-	switch {
-	case strings.HasPrefix(key, "\ufeff"):
-		return l, fmt.Errorf("byte order mark before %.40q (want none)", key[len("\ufeff"):])
-	case strings.ContainsAny(key, "\t\v\f"):
-		return l, fmt.Errorf("white space other than spaces in %.80q (want spaces between an option and its value)", s)
-	case key[0] == '#':
-		return l, fmt.Errorf("%.80q is no comment (want %q in the first column)", s, "#")
+	o := lookup(key)
+	if o == nil {
+		switch {
+		case strings.HasPrefix(key, "\ufeff"):
+			return l, fmt.Errorf("byte order mark before %.40q (want none)", key[len("\ufeff"):])
+		case strings.ContainsAny(key, "\t\v\f"):
+			return l, fmt.Errorf("white space other than spaces in %.80q (want spaces between an option and its value)", s)
+		case key[0] == '#':
+			return l, fmt.Errorf("%.80q is no comment (want %q in the first column)", s, "#")
+		}
 	}
-	o, known := OptionOf(key)
-	if known && value == "" {
+	value := strings.Trim(rest, blanks)
+	if o != nil && value == "" {
 		return l, fmt.Errorf("option %q has no value", key)
 	}
-	word, _, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
 	switch {
-	case !known || o.Type == TextValue:
+	case o == nil || o.Type == TextValue:
 		if err := checkText(s); err != nil {
 			return l, fmt.Errorf("%w in %.80q", err, s)
 		}
 	case o.Type == BoolValue:
-		value = word
-		if !slices.Contains([]string{"true", "false", "1", "0"}, value) {
+		value, _ = cutWord(rest)
+		if !isTrue(value) && value != "false" && value != "0" {
 			return l, fmt.Errorf("%s is %.40q (want true or false)", key, value)
 		}
 	case o.Type == NumberValue:
-		value = word
+		value, _ = cutWord(rest)
 	}
-	l.key, l.value, l.rest = key, value, rest
+	l.key, l.value, l.rest, l.option = key, value, rest, o
 	return l, nil
+}
+
+// cutWord splits where a broker does: at spaces, and at no other white space.
+// The rest begins behind the space that ends the word.
+func cutWord(s string) (word, rest string) {
+	word, rest, _ = strings.Cut(strings.TrimLeft(s, " "), " ")
+	return word, rest
 }
 
 // checkText refuses what may not be in a value: bytes that are not UTF-8,
@@ -237,12 +243,13 @@ func parseLine(raw []byte) (*line, error) {
 func checkText(s string) error {
 	s = strings.TrimRight(s, blanks)
 	for i, r := range s {
-		if r == utf8.RuneError {
+		switch {
+		case 0x20 <= r && r < 0x7f:
+		case r == utf8.RuneError:
 			if _, n := utf8.DecodeRuneInString(s[i:]); n == 1 {
 				return errors.New("text that is not UTF-8")
 			}
-		}
-		if r < 0x20 || 0x7f <= r && r < 0xa0 || 0xfdd0 <= r && r < 0xfdf0 || r&0xfffe == 0xfffe {
+		case r < 0xa0, 0xfdd0 <= r && r < 0xfdf0, r&0xfffe == 0xfffe:
 			return fmt.Errorf("character %U, which a broker refuses,", r)
 		}
 	}
@@ -252,8 +259,8 @@ func checkText(s string) error {
 // parseListener reads "PORT [ADDRESS] [# comment]". Port 0 is a socket, and the
 // address its path, in which there can be no space.
 func parseListener(value string) (port int, address string) {
-	word, rest, _ := strings.Cut(value, " ")
-	address, _, _ = strings.Cut(strings.TrimLeft(rest, " "), " ")
+	word, rest := cutWord(value)
+	address, _ = cutWord(rest)
 	if strings.HasPrefix(address, "#") {
 		address = ""
 	}
@@ -267,13 +274,21 @@ func (f *File) Name() string { return f.name }
 func (f *File) WriteTo(w io.Writer) (int64, error) {
 	var all bytes.Buffer
 	for _, l := range f.lines {
-		all.Write(l.raw)
+		all.WriteString(l.raw)
 	}
 	return all.WriteTo(w)
 }
 
 // Directives yields all directives of this file, in its order.
-func (f *File) Directives() iter.Seq[Directive] { return slices.Values(f.directives) }
+func (f *File) Directives() iter.Seq[Directive] {
+	return func(yield func(Directive) bool) {
+		for _, s := range f.statements {
+			if s.file == f && !yield(s.Directive) {
+				return
+			}
+		}
+	}
+}
 
 // Get returns the value of an option of the whole broker, and whether it is
 // set, here or in an included file. If it is set more than once, the last one
@@ -295,32 +310,20 @@ type ListenerSection struct {
 	Address    string
 	Directives []Directive // in file order, without the listener directive
 
-	statements []statement
+	options holder
 }
 
 // Get returns the value of an option of this listener, and whether it is set.
 func (l *ListenerSection) Get(key string) (value string, ok bool) {
-	d, ok := l.directive(key)
-	return d.Value, ok
-}
-
-// directive returns the one that counts, the last.
-func (l *ListenerSection) directive(key string) (statement, bool) {
-	for _, s := range slices.Backward(l.statements) {
-		if s.Key == key {
-			return s, true
+	for _, d := range slices.Backward(l.Directives) {
+		if d.Key == key {
+			return d.Value, true
 		}
 	}
-	return statement{}, false
+	return "", false
 }
 
 func isTrue(value string) bool { return value == "true" || value == "1" }
-
-// isTrue reports whether a boolean option is set and true.
-func (l *ListenerSection) isTrue(key string) bool {
-	value, _ := l.Get(key)
-	return isTrue(value)
-}
 
 // defaultPort is that of the listener that options open without naming one.
 const defaultPort = 1883
@@ -337,7 +340,8 @@ func (f *File) Listeners() []ListenerSection {
 	listeners := []ListenerSection{{Port: defaultPort}}
 	at := make(map[*line]int) // index by listener line
 	open := false
-	for _, s := range f.statements {
+	for j := range f.statements {
+		s := &f.statements[j]
 		if s.Scope.Kind != ListenerScope {
 			continue
 		}
@@ -352,8 +356,8 @@ func (f *File) Listeners() []ListenerSection {
 			i = at[s.file.lines[s.Scope.Line-1]]
 		}
 		listeners[i].Directives = append(listeners[i].Directives, s.Directive)
-		listeners[i].statements = append(listeners[i].statements, s)
-		switch o := options[s.Key]; {
+		listeners[i].options.add(s)
+		switch o := s.option; {
 		case i > 0 || o.quiet:
 		case !o.Security || s.Key == "password_file" || s.Key == "psk_file":
 			open = true
@@ -369,21 +373,21 @@ func (f *File) Listeners() []ListenerSection {
 	return listeners
 }
 
-// bridges returns the statements of each bridge, the connection line first.
-func (f *File) bridges() []ListenerSection {
-	var all []ListenerSection
-	at := make(map[*line]int)
-	for _, s := range f.statements {
+// bridges are the options of each bridge.
+func (f *File) bridges() []*holder {
+	var all []*holder
+	at := make(map[*line]*holder)
+	for i := range f.statements {
+		s := &f.statements[i]
 		if s.Scope.Kind != ConnectionScope || s.Scope.Line == 0 {
 			continue
 		}
 		if s.Key == "connection" {
-			at[s.line] = len(all)
-			all = append(all, ListenerSection{Line: s.Line})
+			at[s.line] = &holder{begin: s}
+			all = append(all, at[s.line])
 			continue
 		}
-		i := at[s.file.lines[s.Scope.Line-1]]
-		all[i].statements = append(all[i].statements, s)
+		at[s.file.lines[s.Scope.Line-1]].add(s)
 	}
 	return all
 }

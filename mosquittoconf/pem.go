@@ -38,6 +38,29 @@ func pemBlocks(data []byte) ([]*pem.Block, error) {
 	return blocks, nil
 }
 
+// parseCertificates returns the certificates of a PEM file, at least one.
+func parseCertificates(data []byte) ([]*x509.Certificate, error) {
+	blocks, err := pemBlocks(data)
+	if err != nil {
+		return nil, err
+	}
+	var certs []*x509.Certificate
+	for _, b := range blocks {
+		if !slices.Contains(certificateLabels, b.Type) {
+			continue
+		}
+		cert, err := parseCertificate(b)
+		if err != nil {
+			return nil, err
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("no PEM certificate in it")
+	}
+	return certs, nil
+}
+
 func parseCertificate(b *pem.Block) (*x509.Certificate, error) {
 	der := b.Bytes
 	if b.Type == "TRUSTED CERTIFICATE" {

@@ -1,7 +1,6 @@
 package mosquittoconf
 
 import (
-	"bytes"
 	"fmt"
 	"iter"
 	"slices"
@@ -47,7 +46,7 @@ func (f *File) AddSection(key, value string) (*Section, error) {
 		return nil, err
 	}
 	if n := len(f.lines); n > 0 && f.lines[n-1].key != "" {
-		f.insert(n, &line{raw: []byte(f.lineEnd())})
+		f.insert(n, &line{raw: f.lineEnd()})
 	}
 	f.insert(len(f.lines), l)
 	f.reindex()
@@ -231,7 +230,7 @@ func (s *Section) end(key string) int {
 		return len(f.lines)
 	}
 	// In front of the comment that belongs to the first line of something else.
-	for first > 0 && bytes.HasPrefix(f.lines[first-1].raw, []byte("#")) {
+	for first > 0 && strings.HasPrefix(f.lines[first-1].raw, "#") {
 		first--
 	}
 	return first
@@ -242,19 +241,19 @@ func (f *File) newLine(key, value string) (*line, error) {
 	if strings.ContainsAny(key+value, "\n\r") {
 		return nil, fmt.Errorf("%.60q with value %.80q (want one line)", key, value)
 	}
-	l, err := parseLine([]byte(key + " " + value + f.lineEnd()))
+	l, err := parseLine(key + " " + value + f.lineEnd())
 	if err != nil {
 		return nil, err
 	}
 	if l.key != key || l.value != value {
 		return nil, fmt.Errorf("value of %s is %.80q, which a broker reads as %.80q", key, value, l.value)
 	}
-	return l, nil
+	return &l, nil
 }
 
 // lineEnd is that of the first line.
 func (f *File) lineEnd() string {
-	if len(f.lines) > 0 && bytes.HasSuffix(f.lines[0].raw, []byte("\r\n")) {
+	if len(f.lines) > 0 && strings.HasSuffix(f.lines[0].raw, "\r\n") {
 		return "\r\n"
 	}
 	return "\n"
@@ -262,8 +261,8 @@ func (f *File) lineEnd() string {
 
 func (f *File) insert(at int, l *line) {
 	if at > 0 {
-		if before := f.lines[at-1]; !bytes.HasSuffix(before.raw, []byte("\n")) {
-			before.raw = append(bytes.Clone(before.raw), f.lineEnd()...)
+		if before := f.lines[at-1]; !strings.HasSuffix(before.raw, "\n") {
+			before.raw += f.lineEnd()
 		}
 	}
 	f.lines = slices.Insert(f.lines, at, l)
@@ -279,9 +278,9 @@ func (f *File) remove(gone map[*line]bool) {
 
 // replace puts another value into the line, and leaves what surrounds it.
 func (l *line) replace(value, rest string) {
-	at := bytes.Index(l.raw, []byte(l.key)) + len(l.key)
-	at += bytes.Index(l.raw[at:], []byte(l.value))
-	l.raw = slices.Concat(l.raw[:at], []byte(value), l.raw[at+len(l.value):])
+	at := strings.Index(l.raw, l.key) + len(l.key)
+	at += strings.Index(l.raw[at:], l.value)
+	l.raw = l.raw[:at] + value + l.raw[at+len(l.value):]
 	l.value, l.rest = value, rest
 }
 

@@ -31,6 +31,12 @@ func TestReloadOfWhatIsRefused(t *testing.T) {
 			change: func(t *testing.T, m *material) { m.remove(t, "access.pw") }},
 		{name: "broken list", id: "crlfile-invalid", shows: admitsRevoked,
 			change: func(t *testing.T, m *material) { m.write(t, "ca.crl", []byte("-----BEGIN X509 CRL-----\n")) }},
+		{name: "list empty", id: "crlfile-invalid", shows: admitsRevoked,
+			change: func(t *testing.T, m *material) { m.write(t, "ca.crl", nil) }},
+		{name: "list of DER", id: "crlfile-invalid", shows: admitsRevoked,
+			change: func(t *testing.T, m *material) { m.write(t, "ca.crl", m.ca.revoking(t, 9).Raw) }},
+		{name: "certificate gone", id: "file-missing", shows: noHandshake,
+			change: func(t *testing.T, m *material) { m.remove(t, "mosquitto.crt") }},
 		{name: "list gone", id: "file-missing", shows: admitsRevoked,
 			change: func(t *testing.T, m *material) { m.remove(t, "ca.crl") }},
 		{name: "key of another", id: "key-mismatch", shows: noHandshake,
@@ -67,6 +73,66 @@ func TestReloadOfWhatIsRefused(t *testing.T) {
 				t.Errorf("%v\n%s", err, b.Log())
 			}
 		})
+	}
+}
+
+// A configuration with a line that is refused is not reread from there on, but
+// its files are: the broker goes on with a part of it.
+func TestReloadOfBrokenConfiguration(t *testing.T) {
+	m := newMaterial(t)
+	if err := os.Mkdir(m.path("conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const good = "allow_anonymous true\nacl_file access.acl\n"
+	m.write(t, "conf.d/a.conf", []byte(good))
+	m.write(t, "access.acl", []byte("topic write open\n"))
+	b := start(t, mosquittotest.Options{Dir: m.dir, Conf: "include_dir conf.d\n"})
+	if publishes(b, "open") != nil || publishes(b, "secret") == nil {
+		t.Fatalf("the broker does not work to begin with:\n%s", b.Log())
+	}
+	m.write(t, "conf.d/a.conf", []byte("allow_anonymous false\nno_such_option true\n"+good))
+	m.write(t, "access.acl", []byte("topic write secret\n"))
+	m.write(t, "mosquitto.conf", []byte(b.Conf()))
+	f, err := mosquittoconf.ParseFS(os.DirFS(m.dir), "mosquitto.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := first(f.Vet(version(t, b.Version())), "unknown-option"); got != "refused" {
+		t.Errorf("got %q", got)
+	}
+	if err := b.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if publishes(b, "secret") != nil || publishes(b, "open") == nil {
+		t.Errorf("the broker has not kept allow_anonymous and reread the rules:\n%s", b.Log())
+	}
+}
+
+// A broker whose rules have gone from the configuration has none.
+func TestReloadWithoutRules(t *testing.T) {
+	m := newMaterial(t)
+	if err := os.Mkdir(m.path("conf.d"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	m.write(t, "conf.d/a.conf", []byte("acl_file access.acl\n"))
+	b := start(t, mosquittotest.Options{Dir: m.dir, Conf: "allow_anonymous true\ninclude_dir conf.d\n"})
+	if publishes(b, "secret") == nil {
+		t.Fatal("there are no rules to begin with")
+	}
+	m.write(t, "conf.d/a.conf", nil)
+	m.write(t, "mosquitto.conf", []byte(b.Conf()))
+	f, err := mosquittoconf.ParseFS(os.DirFS(m.dir), "mosquitto.conf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := first(f.Vet(version(t, b.Version())), "no-access-rules"); got != "warning" {
+		t.Errorf("got %q", got)
+	}
+	if err := b.Reload(); err != nil {
+		t.Fatal(err)
+	}
+	if err := publishes(b, "secret"); err != nil {
+		t.Error(err)
 	}
 }
 

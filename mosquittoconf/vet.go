@@ -17,11 +17,14 @@ import (
 // Of listeners: "default-listener", "port-twice", "tls-incomplete",
 // "tls-ignored", "psk-and-certificates", "ca-unset",
 // "identity-without-certificate", "identity-and-subject", "crl-unused",
-// "system-store", "protocol-versions", "tls-version-exact", "websockets-crl", "websockets-address", "websockets-socket",
-// "websockets-only", "proxy-and-certificates", "max-connections-reload",
-// "below-bridge", "include-moves-listeners".
+// "system-store", "protocol-versions", "tls-version-exact", "websockets-crl",
+// "websockets-certificate", "websockets-address", "websockets-socket",
+// "websockets-only", "http-api-only", "cafile-not-reloaded",
+// "proxy-and-certificates", "max-connections-reload", "below-bridge",
+// "include-moves-listeners".
 //
 // Of what clients may do: "per-listener-late", "global-option",
+// "nobody-admitted", "names-unchecked", "no-access-rules",
 // "anonymous-beside-acl", "anonymous-loopback", "acl-plugin-open",
 // "plugin-option", "plugin-unused", "plugin-over-acl", "plugin-twice".
 //
@@ -33,72 +36,29 @@ import (
 // 2.1.2 with generated files. The exceptions: what [Parse] refuses already, of
 // which a broker loads a file with a NUL byte, blindly; "include-moves-listeners",
 // with which it loads or aborts; and what only the machine knows, for which see
-// CheckFiles. For 1.x Vet knows the options, and the rest is as in 2.0.
+// CheckFiles. For 1.4 to 1.6, which was tried on brokers 1.4.13 and 1.6.15 built
+// with OpenSSL 3 and without websockets, there are two more exceptions: Parse
+// refuses bad booleans, blanks behind a value and bytes in it that 1.4 takes;
+// and 1.4 may crash for a bridge's key, which is a trap for CheckFiles.
 func (f *File) Vet(v Version) []Finding {
 	vet := &vetter{
 		findings: &findings{},
 		v:        v,
 		global:   &holder{},
-		current:  make(map[*File]*scopes),
-		names:    make(map[string]statement),
+		scopes:   make(map[*File]*scopes),
+		bridges:  make(map[string]*statement),
+		loaded:   make(map[string]*statement),
+		used:     make(map[string]bool),
 		main:     f,
 	}
-	for _, s := range f.statements {
-		vet.statement(s)
+	for i := range f.statements {
+		vet.statement(&f.statements[i])
 	}
-	vet.listeners()
-	vet.access()
-	vet.bridges()
-	vet.plugins()
+	vet.vetListeners()
+	vet.vetAccess()
+	vet.vetBridges()
+	vet.vetPlugins()
 	return vet.sorted()
-}
-
-// holder is what options belong to: the broker, a listener, a bridge or a
-// plugin.
-type holder struct {
-	begin      statement // zero for the broker and the default listener
-	port       int
-	address    string
-	statements []statement
-	byKey      map[string]statement // by canonical key, the last one
-}
-
-func (h *holder) add(s statement) {
-	if h.byKey == nil {
-		h.byKey = make(map[string]statement)
-	}
-	if s.Key == "topic" && h.has("topic") {
-		return // there may be thousands, and nobody asks for them
-	}
-	h.byKey[canonical(s.Key)] = s
-	h.statements = append(h.statements, s)
-}
-
-// last returns the statement of a key that counts, or of the first of several
-// keys that there is.
-func (h *holder) last(keys ...string) (statement, bool) {
-	for _, key := range keys {
-		if s, ok := h.byKey[canonical(key)]; ok {
-			return s, true
-		}
-	}
-	return statement{}, false
-}
-
-func (h *holder) has(keys ...string) bool {
-	_, ok := h.last(keys...)
-	return ok
-}
-
-func (h *holder) true(key string) bool {
-	s, _ := h.last(key)
-	return isTrue(s.Value)
-}
-
-// scopes are where a broker is in a file.
-type scopes struct {
-	listener, bridge, plugin *holder
-	listeners                int // that there were when listener was begun
 }
 
 type vetter struct {
@@ -108,43 +68,115 @@ type vetter struct {
 
 	global          *holder
 	defaultListener *holder
-	declared        []*holder // listeners, without the default one
+	listenerList    []*holder // without the default one
 	bridgeList      []*holder
 	pluginList      []*holder
-	current         map[*File]*scopes
-	names           map[string]statement // of bridges, and of loaded plugins after "plugin "
-	perListener     bool
-	security        statement // the last security option
-	remote          bool      // listener, port or bind_address
-	logFile         bool
+
+	scopes      map[*File]*scopes
+	bridges     map[string]*statement // connection lines, by name
+	loaded      map[string]*statement // plugin_load lines, by name
+	used        map[string]bool       // names in plugin_use lines
+	perListener bool
+	security    *statement // the last security option
+	remote      bool       // there is a listener, port or bind_address
+	logFile     bool
 }
 
-// aliases are the keys by which a broker's setting is known.
-var aliases = map[string]string{
-	"addresses":            "address",
-	"clientid":             "remote_clientid",
-	"maximum_qos":          "max_qos",
-	"password":             "remote_password",
-	"retained_persistence": "persistence",
-	"username":             "remote_username",
+// scopes are where a broker is in a file.
+type scopes struct {
+	listener, bridge, plugin *holder
+	listeners                int        // that there were when listener was begun
+	enginePassword           *statement // tls_engine_kpass_sha1, in whichever listener
 }
 
+// holder is what options belong to: the broker, a listener, a bridge or a
+// plugin.
+type holder struct {
+	begin   *statement // nil for the broker and the default listener
+	port    int
+	address string
+	first   *statement // of its options
+	set     []setting
+	plugin  []*statement // a plugin's own options
+}
+
+// setting is an option of a holder, of several lines the last one.
+type setting struct {
+	key string // the canonical one
+	*statement
+}
+
+func (h *holder) add(s *statement) {
+	if h.first == nil {
+		h.first = s
+	}
+	if s.option == pluginOption || s.option == authOption {
+		h.plugin = append(h.plugin, s)
+		return
+	}
+	key := canonical(s.Key)
+	for i := range h.set {
+		if h.set[i].key == key {
+			h.set[i].statement = s
+			return
+		}
+	}
+	if h.set == nil {
+		h.set = make([]setting, 0, 12) // a listener with TLS has ten
+	}
+	h.set = append(h.set, setting{key, s})
+}
+
+// last returns the statement of a canonical key that counts, or of the first
+// of several keys that there is; nil if there is none.
+func (h *holder) last(keys ...string) *statement {
+	for _, key := range keys {
+		for _, s := range h.set {
+			if s.key == key {
+				return s.statement
+			}
+		}
+	}
+	return nil
+}
+
+// lastTrue is last for a boolean that must be true.
+func (h *holder) lastTrue(key string) *statement {
+	if s := h.last(key); s != nil && isTrue(s.Value) {
+		return s
+	}
+	return nil
+}
+
+func (h *holder) has(keys ...string) bool { return h.last(keys...) != nil }
+func (h *holder) true(key string) bool    { return h.lastTrue(key) != nil }
+
+// canonical is the key by which a broker's setting is known.
 func canonical(key string) string {
-	if a, ok := aliases[key]; ok {
-		return a
+	switch key {
+	case "addresses":
+		return "address"
+	case "clientid":
+		return "remote_clientid"
+	case "maximum_qos":
+		return "max_qos"
+	case "password":
+		return "remote_password"
+	case "retained_persistence":
+		return "persistence"
+	case "username":
+		return "remote_username"
 	}
 	return key
 }
 
-func (t *vetter) statement(s statement) {
-	o, known := OptionOf(s.Key)
-	if !t.available(s, o, known) {
+func (t *vetter) statement(s *statement) {
+	if !t.available(s) {
 		return
 	}
-	at := t.current[s.file]
-	if at == nil {
-		at = new(scopes)
-		t.current[s.file] = at
+	if len(s.line.raw) > maxLine && !t.v.atLeast(1, 4, 15) {
+		t.refused(s, "bad-value", fmt.Sprintf("line of %s has %d bytes, of which this broker takes the rest for another line", s.Key, len(s.line.raw)), fmt.Sprintf("want up to %d, in comments, too", maxLine))
+		return
 	}
 	if t.ignores(s.Key) {
 		return
@@ -157,40 +189,32 @@ func (t *vetter) statement(s statement) {
 		}
 		return
 	}
-	h, ok := t.holderOf(s, o, at)
-	if !ok {
+	at := t.scopes[s.file]
+	if at == nil {
+		at = new(scopes)
+		t.scopes[s.file] = at
+	}
+	h := t.holderOf(s, at)
+	if h == nil {
 		return
 	}
-	if o.Scope == ListenerScope && h == at.listener {
+	if s.option.Scope == ListenerScope && h == at.listener {
 		t.moved(s, at)
 	}
 	t.order(s, h, at)
-	t.value(s, o)
-	t.duplicate(s, o, h)
+	t.value(s)
+	t.duplicate(s, h)
 	h.add(s)
 }
 
-// moved judges an option of a listener above an include_dir in which there are
-// listeners, too: the broker's table of them has moved, and it does not know.
-func (t *vetter) moved(s statement, at *scopes) {
-	n := len(t.declared)
-	if t.defaultListener != nil && t.v.atLeast(2, 1, 0) {
-		n++
-	}
-	if s.Key == "listener" || at.listeners == 0 {
-		at.listeners = n
-	}
-	if s.file == t.main && at.listeners != n {
-		t.trap(s, "include-moves-listeners", fmt.Sprintf("%s is for a listener above an include_dir that has listeners, too: the broker loses the option, or aborts", s.Key),
-			"put include_dir above the first listener or at the end")
-		at.listeners = n
-	}
-}
+// maxLine is what 1.4.14 reads of a line at a time.
+const maxLine = 1023
 
 // available judges the key.
-func (t *vetter) available(s statement, o Option, known bool) bool {
+func (t *vetter) available(s *statement) bool {
+	o := s.option
 	switch {
-	case !known:
+	case o == nil:
 		remedy := "remove the line"
 		if near := nearest(s.Key); near != "" {
 			remedy = fmt.Sprintf("did you mean %s?", near)
@@ -204,7 +228,7 @@ func (t *vetter) available(s statement, o Option, known bool) bool {
 		t.refused(s, "removed", fmt.Sprintf("%s is gone since %s", s.Key, o.Removed), "remove the line")
 		return false
 	case t.ignores(s.Key):
-		t.warn(s, "ignored", fmt.Sprintf("%s has no effect since %s", s.Key, o.Deprecated), "remove the line")
+		t.warn(s, "ignored", fmt.Sprintf("%s has no effect in this version", s.Key), "remove the line")
 	case o.Deprecated != Version{} && t.v.Compare(o.Deprecated) >= 0:
 		message := fmt.Sprintf("%s is deprecated since %s", s.Key, o.Deprecated)
 		if o.Removed != (Version{}) {
@@ -219,6 +243,8 @@ func (t *vetter) available(s statement, o Option, known bool) bool {
 // nothing with it.
 func (t *vetter) ignores(key string) bool {
 	switch key {
+	case "ffdc_output", "max_log_entries", "store_clean_interval", "trace_level", "trace_output":
+		return true // while they exist
 	case "retry_interval":
 		return t.v.atLeast(1, 6, 0)
 	case "dhparamfile", "websockets_log_level":
@@ -243,12 +269,16 @@ func replacement(key string) string {
 // added, changed or swapped, or in case; "" if there is none.
 func nearest(key string) string {
 	lower := strings.ToLower(key)
-	for o := range Options() {
-		if o.Key == lower || oneEdit(o.Key, lower) {
-			return o.Key
+	if options[lower] != nil {
+		return lower
+	}
+	near := ""
+	for k := range options {
+		if (near == "" || k < near) && oneEdit(k, lower) {
+			near = k
 		}
 	}
-	return ""
+	return near
 }
 
 func oneEdit(a, b string) bool {
@@ -269,21 +299,16 @@ func oneEdit(a, b string) bool {
 	return swapped || i < len(a) && a[i+1:] == b[i+1:]
 }
 
-// holderOf finds what a statement belongs to. It is false if the broker stops
-// here, or there is nothing to belong to.
-func (t *vetter) holderOf(s statement, o Option, at *scopes) (*holder, bool) {
+// holderOf finds what a statement belongs to. It is nil if the broker stops
+// here.
+func (t *vetter) holderOf(s *statement, at *scopes) *holder {
 	switch s.Key {
 	case "listener":
 		t.remote = true
 		at.listener = &holder{begin: s}
-		t.declared = append(t.declared, at.listener)
 		at.listener.port, at.listener.address = t.listenerValue(s)
-		return at.listener, true
-	case "connection":
-		at.bridge = &holder{begin: s}
-		t.bridgeList = append(t.bridgeList, at.bridge)
-		t.connection(s)
-		return at.bridge, true
+		t.listenerList = append(t.listenerList, at.listener)
+		return at.listener
 	case "port", "bind_address":
 		t.remote = true
 		if t.v.atLeast(2, 1, 0) {
@@ -292,38 +317,44 @@ func (t *vetter) holderOf(s statement, o Option, at *scopes) (*holder, bool) {
 			}
 			at.listener = t.ensureDefault()
 		}
-		return t.ensureDefault(), true
-	case "auth_plugin", "plugin", "global_plugin", "plugin_load":
+		return t.ensureDefault()
+	case "connection":
+		at.bridge = &holder{begin: s}
+		t.bridgeList = append(t.bridgeList, at.bridge)
+		t.connection(s)
+		return at.bridge
+	case "plugin", "auth_plugin", "global_plugin", "plugin_load":
 		at.plugin = &holder{begin: s}
 		t.pluginList = append(t.pluginList, at.plugin)
-		if s.Key == "plugin" || s.Key == "auth_plugin" {
-			if _, ok := t.securityHolder(s, at); !ok {
-				return nil, false
-			}
+		if (s.Key == "plugin" || s.Key == "auth_plugin") && t.securityHolder(s, at) == nil {
+			return nil
 		}
-		t.plugin(s)
-		return at.plugin, true
+		if s.Key == "plugin_load" {
+			t.pluginLoad(s)
+		}
+		return at.plugin
 	}
-	switch o.Scope {
+	switch s.option.Scope {
+	case ListenerScope:
+		return t.listenerHolder(s, at)
 	case ConnectionScope:
 		if at.bridge == nil {
 			t.refused(s, "misplaced", fmt.Sprintf("%s without a connection above it", s.Key), "put the line below a connection")
-			return nil, false
 		}
-		return at.bridge, true
+		return at.bridge
 	case PluginScope:
+		if at.plugin == nil && s.Key == "auth_plugin_deny_special_chars" && !t.v.atLeast(1, 5, 0) {
+			return t.global // which does nothing with it
+		}
 		if at.plugin == nil {
 			t.refused(s, "misplaced", fmt.Sprintf("%s without a plugin above it", s.Key), "put the line below a plugin")
-			return nil, false
 		}
-		return at.plugin, true
-	case ListenerScope:
-		return t.listenerHolder(s, o, at)
+		return at.plugin
 	}
-	if o.Security {
+	if s.option.Security {
 		return t.securityHolder(s, at)
 	}
-	return t.global, true
+	return t.global
 }
 
 func (t *vetter) ensureDefault() *holder {
@@ -333,57 +364,83 @@ func (t *vetter) ensureDefault() *holder {
 	return t.defaultListener
 }
 
-func (t *vetter) listenerHolder(s statement, o Option, at *scopes) (*holder, bool) {
-	if at.listener != nil && (o.section != realListener || at.listener != t.defaultListener) {
-		return at.listener, true
+func (t *vetter) listenerHolder(s *statement, at *scopes) *holder {
+	needs := s.option.section
+	if at.listener != nil && (needs != realListener || at.listener != t.defaultListener) {
+		return at.listener
 	}
 	if !t.v.atLeast(2, 1, 0) {
-		if s.Key == "mount_point" && len(t.declared) == 0 {
+		if s.Key == "mount_point" && len(t.listenerList) == 0 {
 			t.refused(s, "misplaced", "mount_point without a listener above it", "put the line below a listener")
-			return nil, false
+			return nil
 		}
-		return t.ensureDefault(), true
+		return t.ensureDefault()
 	}
-	if o.section != anyListener {
+	if needs != anyListener {
 		t.refused(s, "misplaced", fmt.Sprintf("%s without a listener above it", s.Key), "put the line below a listener")
-		return nil, false
+		return nil
 	}
 	at.listener = t.ensureDefault()
-	return at.listener, true
+	return at.listener
 }
 
-func (t *vetter) securityHolder(s statement, at *scopes) (*holder, bool) {
-	if !t.perListener {
-		t.security = s
-		return t.global, true
-	}
-	if at.listener == nil {
-		if t.v.atLeast(2, 1, 0) {
+func (t *vetter) securityHolder(s *statement, at *scopes) *holder {
+	h := t.global
+	if t.perListener {
+		h = at.listener
+		if h == nil && t.v.atLeast(2, 1, 0) {
 			t.refused(s, "misplaced", fmt.Sprintf("with per_listener_settings, %s without a listener above it", s.Key), "put the line below a listener")
-			return nil, false
+			return nil
 		}
-		t.security = s
-		return t.ensureDefault(), true
+		if h == nil {
+			h = t.ensureDefault()
+		}
 	}
 	t.security = s
-	return at.listener, true
+	return h
+}
+
+// moved judges an option of a listener above an include_dir in which there are
+// listeners, too: the broker's table of them has moved, and it does not know.
+func (t *vetter) moved(s *statement, at *scopes) {
+	n := len(t.listenerList)
+	if t.defaultListener != nil && t.v.atLeast(2, 1, 0) {
+		n++
+	}
+	if s.Key == "listener" || at.listeners == 0 {
+		at.listeners = n
+	}
+	if s.file == t.main && at.listeners != n {
+		t.trap(s, "include-moves-listeners", fmt.Sprintf("%s is for a listener above an include_dir that has listeners, too: the broker loses the option, or aborts", s.Key),
+			"put include_dir above the first listener or at the end")
+		at.listeners = n
+	}
 }
 
 // order judges a statement by what came before it.
-func (t *vetter) order(s statement, h *holder, at *scopes) {
+func (t *vetter) order(s *statement, h *holder, at *scopes) {
 	switch s.Key {
 	case "per_listener_settings":
 		if t.perListener && t.v.atLeast(2, 1, 0) {
 			return // it cannot be taken back
 		}
 		t.perListener = isTrue(s.Value)
-		if t.perListener && t.security.line != nil {
+		if t.perListener && t.security != nil {
 			t.refused(s, "per-listener-late", fmt.Sprintf("per_listener_settings below %s in line %d", t.security.Key, t.security.Line), "make it the first line")
+		}
+	case "check_retain_source":
+		if !t.v.atLeast(2, 0, 0) {
+			t.security = s // it counts as one here
 		}
 	case "cafile", "certfile":
 		if h.has("psk_hint") {
 			t.refused(s, "psk-and-certificates", s.Key+" in a listener with psk_hint", "use two listeners")
 		}
+	case "tls_engine_kpass_sha1":
+		if before := at.enginePassword; before != nil && !t.v.atLeast(2, 1, 0) {
+			t.refused(s, "duplicate", fmt.Sprintf("%s is set in line %d already, and this broker takes one in a file", s.Key, before.Line), "keep one")
+		}
+		at.enginePassword = s
 	case "psk_file":
 		if t.v.atLeast(2, 1, 0) && at.listener != nil && at.listener.has("certfile") {
 			t.refused(s, "psk-and-certificates", "psk_file below a listener with certfile", "put the line above the first listener")
@@ -397,37 +454,39 @@ func (t *vetter) order(s statement, h *holder, at *scopes) {
 			t.refused(s, "psk-and-certificates", s.Key+" in a bridge with certificates", "use one of them")
 		}
 	case "plugin_use":
-		if _, ok := t.names["plugin "+s.Value]; !ok {
+		t.used[s.Value] = true
+		if t.loaded[s.Value] == nil {
 			t.refused(s, "plugin-unused", fmt.Sprintf("no plugin_load above has the name %.60q", s.Value), "load it first")
 		}
 	}
-	o := options[s.Key]
-	if o.Scope == ListenerScope && s.Key != "listener" && at.bridge != nil && h.begin.line != nil && at.bridge.begin.Line > h.begin.Line {
+	if s.option.Scope == ListenerScope && s.Key != "listener" && at.bridge != nil && h.begin != nil && at.bridge.begin.Line > h.begin.Line {
 		t.warn(s, "below-bridge", fmt.Sprintf("%s below connection %s belongs to the listener in line %d", s.Key, at.bridge.begin.Value, h.begin.Line),
 			"move it to the listener; a bridge's options begin with bridge_")
 	}
 }
 
 // duplicate judges a second statement of a key.
-func (t *vetter) duplicate(s statement, o Option, h *holder) {
-	if o.Repeats {
-		if value, ok := strings.CutPrefix(s.Value, "file"); s.Key == "log_dest" && ok && (value == "" || value[0] == ' ') {
+func (t *vetter) duplicate(s *statement, h *holder) {
+	if s.Key == "log_dest" {
+		if word, _ := cutWord(s.Value); word == "file" {
 			if t.logFile {
 				t.refused(s, "duplicate", "a second log_dest file", "keep one")
 			}
 			t.logFile = true
 		}
+	}
+	if s.option.Repeats || s.Key == "tls_engine_kpass_sha1" && !t.v.atLeast(2, 1, 0) {
+		return // order judges the latter
+	}
+	before := h.last(canonical(s.Key))
+	if before == nil {
 		return
 	}
-	before, ok := h.last(s.Key)
-	if !ok {
-		return
+	refuses := s.option.strict
+	if !t.v.atLeast(2, 1, 0) {
+		refuses = s.option.Type == TextValue && s.Key != "user" && s.Key != "tls_keyform"
 	}
 	message := fmt.Sprintf("%s is set in %s:%d already", s.Key, before.file.name, before.Line)
-	refuses := o.Type == TextValue && s.Key != "user" && s.Key != "tls_keyform" && s.Key != "tls_engine_kpass_sha1"
-	if t.v.atLeast(2, 1, 0) {
-		refuses = o.strict
-	}
 	if refuses || canonical(s.Key) == "address" {
 		t.refused(s, "duplicate", message, "keep one")
 	} else {

@@ -2,23 +2,23 @@ package mosquittoconf
 
 import (
 	"fmt"
-	"path/filepath"
 	"strings"
 )
 
-func (t *vetter) connection(s statement) {
-	name, _, _ := strings.Cut(s.Value, " ")
-	if before, ok := t.names[name]; ok {
+func (t *vetter) connection(s *statement) {
+	name, _ := cutWord(s.Value)
+	if before := t.bridges[name]; before != nil {
 		t.refused(s, "duplicate", fmt.Sprintf("the bridge %.60q is in line %d already", name, before.Line), "give it another name")
 	}
-	t.names[name] = s
+	t.bridges[name] = s
 	if strings.ContainsAny(name, "+#") {
 		t.trap(s, "bridge-name", fmt.Sprintf("a bridge called %.60q does not connect", name), "leave out + and #")
 	}
 }
 
-func (t *vetter) bridges() {
-	ids := make(map[string]statement)
+// vetBridges judges what only whole bridges show.
+func (t *vetter) vetBridges() {
+	ids := make(map[string]*statement)
 	for _, b := range t.bridgeList {
 		if !b.has("address") {
 			t.refused(b.begin, "bridge-incomplete", "the bridge has no address", "add an address line")
@@ -26,121 +26,152 @@ func (t *vetter) bridges() {
 		if !b.has("topic") {
 			t.refused(b.begin, "bridge-incomplete", "the bridge has no topic", "add a topic line")
 		}
-		psk, hasPSK := b.last("bridge_psk")
-		identity, hasIdentity := b.last("bridge_identity")
-		switch {
-		case hasPSK && !hasIdentity:
-			t.refused(psk, "bridge-incomplete", "bridge_psk without bridge_identity", "set both")
-		case hasIdentity && !hasPSK:
-			t.refused(identity, "bridge-incomplete", "bridge_identity without bridge_psk", "set both")
-		case hasPSK && !t.v.atLeast(2, 0, 21):
-			t.trap(psk, "bridge-psk-unverified", "the bridge takes any server, whose certificate it does not check, for the one with the key", "use certificates, or upgrade to 2.0.21")
-		}
-		t.bridgeTLS(b, hasPSK)
-		if s, ok := b.last("remote_password"); ok && !b.has("remote_username") {
+		t.bridgeTLS(b)
+		if s := b.last("remote_password"); s != nil && !b.has("remote_username") {
 			t.trap(s, "bridge-password", "with a password and no name, the bridge does not connect", "set remote_username")
 		}
-		if s, ok := b.last("bridge_insecure"); ok && isTrue(s.Value) {
+		if s := b.lastTrue("bridge_insecure"); s != nil {
 			t.warn(s, "bridge-insecure", "the bridge does not compare the server's name with its certificate", "give the server a certificate with its name")
 		}
-		id := "the default of " + b.begin.Value
-		at := b.begin
-		if s, ok := b.last("remote_clientid"); ok {
+		id, at := "the default of "+b.begin.Value, b.begin
+		if s := b.last("remote_clientid"); s != nil {
 			id, at = "local."+s.Value, s
 		}
-		if s, ok := b.last("local_clientid"); ok {
+		if s := b.last("local_clientid"); s != nil {
 			id, at = s.Value, s
 		}
-		if other, ok := ids[id]; ok {
+		if other := ids[id]; other != nil {
 			t.refused(at, "duplicate", fmt.Sprintf("the bridge's local client id is that of line %d", other.Line), "set local_clientid")
 		}
 		ids[id] = at
 	}
 }
 
-func (t *vetter) bridgeTLS(b *holder, psk bool) {
-	on := psk || b.has("bridge_cafile", "bridge_capath") || b.true("bridge_tls_use_os_certs")
-	cert, hasCert := b.last("bridge_certfile")
-	key, hasKey := b.last("bridge_keyfile")
-	if !on {
-		for _, k := range []string{"bridge_certfile", "bridge_keyfile", "bridge_tls_version", "bridge_alpn"} {
-			if s, ok := b.last(k); ok {
-				t.trap(s, "bridge-tls-off", fmt.Sprintf("%s does not switch TLS on: the bridge speaks plain MQTT", k), "set bridge_cafile or bridge_capath")
-				return
-			}
+func (t *vetter) bridgeTLS(b *holder) {
+	psk, identity := b.last("bridge_psk"), b.last("bridge_identity")
+	switch {
+	case psk != nil && identity == nil:
+		t.refused(psk, "bridge-incomplete", "bridge_psk without bridge_identity", "set both")
+	case identity != nil && psk == nil:
+		t.refused(identity, "bridge-incomplete", "bridge_identity without bridge_psk", "set both")
+	case psk != nil && !t.v.atLeast(2, 0, 21):
+		t.trap(psk, "bridge-psk-unverified", "the bridge takes any server, whose certificate it does not check, for the one with the key", "use certificates, or upgrade to 2.0.21")
+	}
+	if psk == nil && !b.has("bridge_cafile", "bridge_capath") && !b.true("bridge_tls_use_os_certs") {
+		if s := b.last("bridge_certfile", "bridge_keyfile", "bridge_tls_version", "bridge_alpn"); s != nil {
+			t.trap(s, "bridge-tls-off", fmt.Sprintf("%s does not switch TLS on: the bridge speaks plain MQTT", s.Key), "set bridge_cafile or bridge_capath")
 		}
 		return
 	}
+	cert, key := b.last("bridge_certfile"), b.last("bridge_keyfile")
 	switch {
-	case hasCert && !hasKey:
+	case cert != nil && key == nil:
 		t.trap(cert, "bridge-pair", "bridge_certfile without bridge_keyfile: the bridge has no certificate to show", "set both")
-	case hasKey && !hasCert:
+	case key != nil && cert == nil:
 		t.trap(key, "bridge-pair", "bridge_keyfile without bridge_certfile: the bridge has no certificate to show", "set both")
 	}
 }
 
-// isPlugin reports whether a plugin is the one that mosquitto ships under
-// that name, whatever the folder.
-func isPlugin(h *holder, name string) bool {
-	path := h.begin.Value
-	if h.begin.Key == "plugin_load" {
-		_, path, _ = strings.Cut(path, " ")
+// addresses judges "HOST[:PORT] …".
+func (t *vetter) addresses(s *statement) {
+	count := 0
+	for word, left := cutWord(s.Value); word != "" && word[0] != '#'; word, left = cutWord(left) {
+		count++
+		i := strings.LastIndexByte(word, ':')
+		if i < 0 {
+			continue
+		}
+		if port := atoi(word[i+1:]); port < 1 || port > maxUint16 {
+			t.refused(s, "bad-value", fmt.Sprintf("port of bridge address is %.40q", word[i+1:]), "want 1 to 65535; an IPv6 address needs a port behind it")
+			return
+		}
 	}
-	return filepath.Base(path) == name+".so"
+	if count == 0 {
+		t.refused(s, "bad-value", s.Key+" names no address", "want HOST or HOST:PORT")
+	}
 }
 
-func (t *vetter) plugin(s statement) {
-	if s.Key != "plugin_load" {
+// restartTimeout judges "SECONDS", from 1.6 "BASE CAP", from 2.1 "BASE CAP STABLE".
+func (t *vetter) restartTimeout(s *statement) {
+	first, left := cutWord(s.Value)
+	second, left := cutWord(left)
+	third, _ := cutWord(left)
+	base := max(atoi(first), 1)
+	if t.v.atLeast(2, 1, 0) {
+		base = min(base, 3600)
+	}
+	switch {
+	case !t.v.atLeast(1, 6, 0): // one number, whichever
+	case second != "" && atoi(second) < base:
+		t.badValue(s, s.Value, "an upper limit that is not below the first number")
+	case atoi(third) < 0 && t.v.atLeast(2, 1, 0):
+		t.badValue(s, s.Value, "no negative period")
+	}
+}
+
+// topic judges "FILTER [DIRECTION [QOS [LOCAL [REMOTE]]]]" of a bridge.
+func (t *vetter) topic(s *statement) {
+	bad := func(message, want string) {
+		t.refused(s, "bridge-topic", message, "want "+want)
+	}
+	filter, left, _ := strings.Cut(s.Value, " ")
+	quoted := strings.HasPrefix(filter, `"`) && !strings.HasPrefix(filter, `""`)
+	if quoted && t.v.atLeast(2, 1, 0) {
+		second, rest, closed := strings.Cut(left, `"`)
+		if !closed {
+			bad("topic without a closing quote", `FILTER or "FILTER WITH BLANKS"`)
+			return
+		}
+		filter, left = filter[1:]+" "+second, rest
+	}
+	direction, left := cutWord(left)
+	switch strings.ToLower(direction) {
+	case "", "in", "out", "both":
+	default:
+		bad(fmt.Sprintf("direction of topic is %.40q", direction), "in, out or both")
 		return
 	}
-	name, path, _ := strings.Cut(s.Value, " ")
-	if path == "" {
-		t.refused(s, "bad-value", fmt.Sprintf("plugin_load %.60q has no path", s.Value), "want NAME PATH")
+	qos, left := cutWord(left)
+	switch {
+	case qos == "", qos == "0", qos == "1", qos == "2":
+	case uint8(atoi(qos)) > 2:
+		bad(fmt.Sprintf("QoS of topic is %.40q", qos), "0, 1 or 2")
+		return
+	case qos[0] == '#':
+		left = ""
+	default:
+		t.trap(s, "bridge-topic", fmt.Sprintf("QoS of topic is %.40q, which is read as %d", qos, uint8(atoi(qos))), "want 0, 1 or 2")
 	}
-	if before, ok := t.names["plugin "+name]; ok {
-		t.refused(s, "duplicate", fmt.Sprintf("the plugin %.60q is in line %d already", name, before.Line), "give it another name")
+	local, left := topicPrefix(left)
+	remote, left := topicPrefix(left)
+	if extra, _ := cutWord(left); extra != "" && extra[0] != '#' {
+		t.trap(s, "bridge-topic", fmt.Sprintf("%.40q is ignored", extra), "give at most two prefixes")
 	}
-	t.names["plugin "+name] = s
-}
-
-func (t *vetter) plugins() {
-	var dynsec int
-	for _, p := range t.pluginList {
-		if isPlugin(p, "mosquitto_dynamic_security") {
-			dynsec++
-			if dynsec == 2 && t.v.atLeast(2, 0, 21) {
-				t.refused(p.begin, "plugin-twice", "the dynamic security plugin is loaded twice", "load it once")
-			}
+	for _, p := range [...]string{local, remote} {
+		if p != "" && !isTopic(p) {
+			bad(fmt.Sprintf("prefix of topic is %.60q", p), "a topic without wildcards")
+			return
 		}
-		if isPlugin(p, "mosquitto_acl_file") && t.v.atLeast(2, 1, 0) {
-			if !p.has("plugin_opt_acl_file") {
-				t.trap(p.begin, "acl-plugin-open", "the acl-file plugin without plugin_opt_acl_file lets everybody do everything", "add plugin_opt_acl_file PATH")
-			}
-			for _, s := range p.statements[1:] {
-				if s.Key != "plugin_opt_acl_file" && strings.HasPrefix(s.Key, "plugin_opt_") {
-					t.refused(s, "plugin-option", fmt.Sprintf("the acl-file plugin does not know %s", s.Key), "remove the line")
-				}
-			}
-		}
-		if p.begin.Key == "plugin_load" && !t.used(p) {
-			t.refused(p.begin, "plugin-unused", "a plugin that no plugin_use names", "add plugin_use to a listener")
-		}
-		if !isPlugin(p, "mosquitto_password_file") {
-			if s, ok := t.global.last("acl_file"); ok {
-				t.warn(s, "plugin-over-acl", fmt.Sprintf("what the plugin in line %d allows, acl_file cannot forbid", p.begin.Line), "use one of them for access")
-			}
-		}
+	}
+	switch {
+	case quoted && !t.v.atLeast(2, 1, 0):
+		t.trap(s, "bridge-topic", fmt.Sprintf("the quote belongs to the topic %.60q", filter), "topics with blanks need 2.1")
+	case filter == `""` && (local == "" || remote == ""):
+		bad(`topic "" without both prefixes`, "a local and a remote topic")
+	case filter != `""` && !isFilter(filter):
+		t.trap(s, "bridge-topic", fmt.Sprintf("%.60q is no valid filter, and is sent as it is", filter), "make + and # whole levels, # the last")
 	}
 }
 
-func (t *vetter) used(p *holder) bool {
-	name, _, _ := strings.Cut(p.begin.Value, " ")
-	for _, l := range t.declared {
-		for _, s := range l.statements {
-			if s.Key == "plugin_use" && s.Value == name {
-				return true
-			}
-		}
+// topicPrefix returns the prefix that left begins with, empty if there is none
+// or a comment begins.
+func topicPrefix(left string) (prefix, rest string) {
+	prefix, rest = cutWord(left)
+	switch {
+	case prefix == `""`:
+		prefix = ""
+	case strings.HasPrefix(prefix, "#"):
+		return "", ""
 	}
-	return false
+	return prefix, rest
 }

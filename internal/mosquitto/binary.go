@@ -99,7 +99,9 @@ func askVersion(ctx context.Context, path string) (string, error) {
 		return "", fmt.Errorf("%s is no mosquitto broker: %s -h begins with %q (want %q)",
 			path, filepath.Base(path), line, "mosquitto version 2.0.11")
 	}
-	return string(version), nil
+	// 1.4 adds when it was built.
+	number, _, _ := bytes.Cut(version, []byte(" "))
+	return string(number), nil
 }
 
 // head keeps the beginning of what a program prints, whatever the amount.

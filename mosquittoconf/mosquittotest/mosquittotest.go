@@ -40,7 +40,8 @@ import (
 )
 
 // Options say what to run. The zero Options run the installed broker with one
-// plain listener that admits nobody, which is what a broker does on its own.
+// plain listener that admits nobody, which is what a broker does on its own from
+// 2.0 on; 1.x admits everybody.
 type Options struct {
 	// Binary is the broker's program. Empty means the one that the environment
 	// variable MOSQUITTO names, else mosquitto on PATH or in /usr/sbin.
@@ -178,12 +179,43 @@ func start(ctx context.Context, binary mosquitto.Binary, o Options) (_ *Broker, 
 	if err := b.run(path, cmp.Or(o.Dir, b.own)); err != nil {
 		return nil, err
 	}
-	// The broker logs this after it has opened its listeners and installed its
-	// signal handlers, immediately before it serves.
-	if err := b.WaitLog(ctx, "mosquitto version "+binary.Version+" running"); err != nil {
+	if err := b.serving(ctx); err != nil {
 		return nil, err
 	}
 	return b, nil
+}
+
+// serving returns when the broker has opened its listeners and installed its
+// signal handlers.
+func (b *Broker) serving(ctx context.Context) error {
+	if !strings.HasPrefix(b.binary.Version, "1.") {
+		return b.WaitLog(ctx, "mosquitto version "+b.binary.Version+" running")
+	}
+	// Most of 1.x does not say so, but looks at connections only then.
+	for {
+		_, err := b.connection(ctx, 0)
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			return err
+		}
+		select {
+		case <-b.done:
+			return &ExitError{Err: b.err, Log: b.Log()}
+		case <-ctx.Done():
+			return fmt.Errorf("%w; the log:\n%s", err, b.Log())
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+}
+
+// connection makes one and returns when the log, from byte from on, has one,
+// and where it has it. The broker logs nothing while it reads its files.
+func (b *Broker) connection(ctx context.Context, from int) (int, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", b.addr)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	return b.waitLog(ctx, from, "New connection from ")
 }
 
 func (b *Broker) configuration(o Options, port int) (string, error) {
@@ -339,12 +371,9 @@ func (b *Broker) Reload() error {
 	if err != nil {
 		return err
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", b.addr)
-	if err != nil {
+	if _, err = b.connection(ctx, from); errors.Is(err, syscall.ECONNREFUSED) {
 		return b.ended(err)
 	}
-	defer conn.Close()
-	_, err = b.waitLog(ctx, from, fmt.Sprintf("New connection from %s ", conn.LocalAddr()))
 	return err
 }
 
