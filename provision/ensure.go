@@ -281,7 +281,6 @@ func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
 	if path != e.Files.CA && path != e.Files.CRL { // which others may be writing, too
 		attr.Temp = path + part
 	}
-	attr.Lossy = path == e.Files.CSR // which the key makes again, and nobody else uses
 	return durable.WriteFile(path, data, attr)
 }
 

@@ -34,10 +34,6 @@ type Attr struct {
 	// nobody else writes the same file: one that a crash left is replaced.
 	// Empty means one with a random name; see RemoveTemps.
 	Temp string
-
-	// Lossy spares the fsyncs, for a file that can be made again from others:
-	// after a power failure it may be missing, old, or cut short.
-	Lossy bool
 }
 
 // Apply gives a file that is there the mode, unless that is 0, and the owner.
@@ -119,19 +115,14 @@ func Write(path string, a Attr, write func(io.Writer) error) (err error) {
 	if err := tmp.Chmod(mode); err != nil {
 		return err
 	}
-	if !a.Lossy {
-		if err := tmp.Sync(); err != nil {
-			return err
-		}
+	if err := tmp.Sync(); err != nil {
+		return err
 	}
 	if err := tmp.Close(); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp.Name(), path); err != nil {
 		return err
-	}
-	if a.Lossy {
-		return nil
 	}
 	return SyncDir(dir)
 }
