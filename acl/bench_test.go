@@ -44,9 +44,11 @@ func liveBytes() float64 {
 	return float64(m.HeapAlloc)
 }
 
-// BenchmarkParse backs two claims: a million devices are parsed at least eight
-// times as fast as by Scanner and map, in at most eight times the time that
-// finding the lines takes, and live in at most 1.5 times the size of the file.
+// BenchmarkParse backs the claim that a million devices live in at most 1.5
+// times the size of the file. The aim for the time is an eighth of that of
+// Scanner and map, and eight times that of finding the lines alone. A virtual
+// Xeon of 2.5 GHz takes between a fifth and an eighth of the former, and five
+// to eight times the latter.
 func BenchmarkParse(b *testing.B) {
 	before := liveBytes()
 	data := fleet(million)
@@ -122,9 +124,10 @@ func scanFile(data []byte) map[string][]acl.Rule {
 	return users
 }
 
-// BenchmarkAllows backs two claims: in a policy of a million users, a verdict
-// on users at random takes at most 1.5 times one dependent read from a table
-// of the policy's size, and one on a thousand hot users less than 40 ns.
+// BenchmarkAllows backs the claim that a verdict doesn't allocate. In a policy
+// of a million users, the aim for users at random is 1.5 times one dependent
+// read from a table of the policy's size, and for a thousand hot ones 40 ns. A
+// virtual Xeon of 2.5 GHz takes about twice the read, and 55 to 110 ns.
 func BenchmarkAllows(b *testing.B) {
 	p := parseBytes(b, fleet(million)).Compile(acl.Version{})
 	b.Run("random users", func(b *testing.B) {

@@ -84,13 +84,10 @@ func (c *compiler) readLines() {
 	}
 }
 
-// rulesOf returns the rules of user that can match, those that deny first.
-func (c *compiler) rulesOf(user string) []entry {
+// rulesFrom returns the rules that can match of block first and of those of
+// the same user behind it, those that deny first.
+func (c *compiler) rulesFrom(first uint32) []entry {
 	c.list = c.list[:0]
-	first, ok := c.file.firstBlock(user)
-	if !ok {
-		return c.list
-	}
 	for i := range c.file.blocksFrom(first) {
 		number := c.numbers[i]
 		for s, l := range c.file.lines(i) {
@@ -115,11 +112,13 @@ func denyFirst(list []entry) []entry {
 
 // writeStanzas compiles what the file says of each user.
 func (c *compiler) writeStanzas() {
-	c.policy.anonymous = string(appendRules(nil, c.rulesOf("")))
+	if i, ok := c.file.firstBlock(""); ok {
+		c.policy.anonymous = string(appendRules(nil, c.rulesFrom(i)))
+	}
 	flat := make([]byte, 0, c.file.size)
 	var ends []int
-	for _, name := range c.file.firstBlocks() {
-		if rules := c.rulesOf(name); len(rules) > 0 && len(name) <= maxTopic {
+	for i, name := range c.file.firstBlocks() {
+		if rules := c.rulesFrom(i); len(rules) > 0 && len(name) <= maxTopic {
 			flat = appendStanza(flat, name, rules)
 			ends = append(ends, len(flat))
 		}

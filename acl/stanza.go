@@ -50,31 +50,53 @@ func newStanzas(flat []byte, ends []int) stanzas {
 		return stanzas{}
 	}
 	t := stanzas{seed: maphash.MakeSeed(), size: cellSize(ends), count: len(ends)*3/2 + 1}
-	cells := make([]byte, t.count*t.size)
-	var large []byte
+	w := tableWriter{stanzas: &t, cells: make([]byte, t.count*t.size)}
+	// Whose home is free gets it before the others look further: so three of
+	// four look-ups end where they begin, and not one of two.
+	var others [][]byte
 	start := 0
 	for _, end := range ends {
-		stanza := flat[start:end]
+		if stanza := flat[start:end]; !w.place(stanza, true) {
+			others = append(others, stanza)
+		}
 		start = end
-		name := stanza[stanzaHead : stanzaHead+int(binary.LittleEndian.Uint16(stanza))]
-		hash := maphash.Bytes(t.seed, name)
-		at := t.home(hash)
-		for binary.LittleEndian.Uint16(cells[at*t.size+2:]) != 0 {
-			at = t.after(at)
-		}
-		cell := binary.LittleEndian.AppendUint16(cells[at*t.size:][:0], uint16(hash))
-		if len(stanza) <= t.size-cellHead {
-			cell = binary.LittleEndian.AppendUint16(cell, uint16(len(stanza)))
-			_ = append(cell, stanza...)
-			continue
-		}
-		cell = binary.LittleEndian.AppendUint16(cell, largeCell)
-		cell = binary.LittleEndian.AppendUint32(cell, uint32(len(large)))
-		large = append(large, stanza...)
-		_ = binary.LittleEndian.AppendUint32(cell, uint32(len(large)))
 	}
-	t.cells, t.large = stringOf(cells), string(large)
+	for _, stanza := range others {
+		w.place(stanza, false)
+	}
+	t.cells, t.large = stringOf(w.cells), string(w.large)
 	return t
+}
+
+// tableWriter fills the cells of a table.
+type tableWriter struct {
+	*stanzas
+	cells, large []byte
+}
+
+// place puts a stanza into the first free cell for it, or tells that it would
+// not be at home there.
+func (w *tableWriter) place(stanza []byte, atHome bool) bool {
+	name := stanza[stanzaHead : stanzaHead+int(binary.LittleEndian.Uint16(stanza))]
+	hash := maphash.Bytes(w.seed, name)
+	at := w.home(hash)
+	for binary.LittleEndian.Uint16(w.cells[at*w.size+2:]) != 0 {
+		if atHome {
+			return false
+		}
+		at = w.after(at)
+	}
+	cell := binary.LittleEndian.AppendUint16(w.cells[at*w.size:][:0], uint16(hash))
+	if len(stanza) <= w.size-cellHead {
+		cell = binary.LittleEndian.AppendUint16(cell, uint16(len(stanza)))
+		_ = append(cell, stanza...)
+		return true
+	}
+	cell = binary.LittleEndian.AppendUint16(cell, largeCell)
+	cell = binary.LittleEndian.AppendUint32(cell, uint32(len(w.large)))
+	w.large = append(w.large, stanza...)
+	_ = binary.LittleEndian.AppendUint32(cell, uint32(len(w.large)))
+	return true
 }
 
 // cellSize returns the whole number of cache lines that is enough for nine

@@ -70,9 +70,11 @@ func Vet(f *File, v Version) []Finding {
 	t.vetFile()
 	t.findTenants()
 	t.vetRules("", kindPattern, t.patterns)
-	t.vetRules("", kindTopic, slices.Clone(t.rulesOf("")))
+	if i, ok := t.file.firstBlock(""); ok {
+		t.vetRules("", kindTopic, slices.Clone(t.rulesFrom(i)))
+	}
 	for i, name := range t.file.firstBlocks() {
-		rules := slices.Clone(t.rulesOf(name))
+		rules := slices.Clone(t.rulesFrom(i))
 		t.vetUser(i, name, rules)
 		t.vetRules(name, kindTopic, rules)
 	}
@@ -309,8 +311,8 @@ func homeOf(user string, rules []entry) (tenant string, device bool) {
 }
 
 func (t *vetting) findTenants() {
-	for _, name := range t.file.firstBlocks() {
-		if tenant, ok := homeOf(name, t.rulesOf(name)); ok && tenant != "" && !hasWildcard(tenant) {
+	for i, name := range t.file.firstBlocks() {
+		if tenant, ok := homeOf(name, t.rulesFrom(i)); ok && tenant != "" && !hasWildcard(tenant) {
 			t.tenants[tenant] = true
 		}
 	}
