@@ -56,6 +56,71 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
+// What a crash left under the temporary name is replaced, and not written
+// through if it is a link.
+func TestWriteByATemporaryFileOfThatName(t *testing.T) {
+	dir := t.TempDir()
+	path, temp, other := filepath.Join(dir, "f"), filepath.Join(dir, "f.part"), filepath.Join(dir, "other")
+	for _, leave := range []func() error{
+		func() error { return nil },
+		func() error { return os.WriteFile(temp, []byte("longer than what is written"), 0o666) },
+		func() error { return errors.Join(os.WriteFile(other, nil, 0o600), os.Symlink(other, temp)) },
+	} {
+		if err := leave(); err != nil {
+			t.Fatal(err)
+		}
+		if err := durable.WriteFile(path, []byte("new"), durable.Attr{Temp: temp}); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(path); err != nil || string(got) != "new" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		if a, err := durable.AttrOf(path); err != nil || a.Mode != 0o600 {
+			t.Errorf("mode %v, %v, want 0600", a.Mode, err)
+		}
+		if _, err := os.Lstat(temp); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the temporary file is still there: %v", err)
+		}
+	}
+	if got, err := os.ReadFile(other); err != nil || len(got) > 0 {
+		t.Errorf("the link was followed: %q, %v", got, err)
+	}
+}
+
+func TestApply(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "f")
+	if err := (durable.Attr{}).Apply(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("nothing there: got %v", err)
+	}
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	self := &durable.Owner{UID: os.Getuid(), GID: os.Getgid()}
+	for _, tc := range []struct {
+		attr durable.Attr
+		want fs.FileMode
+	}{
+		{durable.Attr{Owner: self}, 0o644}, // no mode: as it is
+		{durable.Attr{Mode: 0o600, Owner: self}, 0o600},
+	} {
+		if err := tc.attr.Apply(path); err != nil {
+			t.Fatal(err)
+		}
+		if a, err := durable.AttrOf(path); err != nil || a.Mode != tc.want || *a.Owner != *self {
+			t.Errorf("%+v: mode %v, owner %v, %v", tc.attr, a.Mode, a.Owner, err)
+		}
+	}
+	if self.UID != 0 {
+		return // only root may give files away
+	}
+	if err := (durable.Attr{Owner: &durable.Owner{UID: 1, GID: 1}}).Apply(path); err != nil {
+		t.Fatal(err)
+	}
+	if a, err := durable.AttrOf(path); err != nil || a.Owner.UID != 1 || a.Owner.GID != 1 {
+		t.Errorf("owner %v, %v, want 1 and 1", a.Owner, err)
+	}
+}
+
 func TestWriteKeepsTheOldContentOnFailure(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	if err := durable.WriteFile(path, []byte("good"), durable.Attr{}); err != nil {
