@@ -647,6 +647,21 @@ func TestAPIRefusals(t *testing.T) {
 		})
 	}
 	p.awaitDevices("admin/24f6")
+	// A page whose own name leads here.
+	req, err := http.NewRequestWithContext(t.Context(), "DELETE", p.url("/v1/devices/admin/24f6"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = "evil.example:" + p.api
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("for another host: got %s, want %d", resp.Status, http.StatusMisdirectedRequest)
+	}
+	p.awaitDevices("admin/24f6")
 	// An empty body asks the CA.
 	if status, body := p.call("PUT", "/v1/crl", nil); status != 200 {
 		t.Errorf("PUT /v1/crl: %d %s", status, body)

@@ -7,9 +7,9 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
-	"strings"
 	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/loopback"
 )
 
 // DefaultAddress is the original's port, on loopback.
@@ -94,20 +94,10 @@ func (ca *CA) forThisHost() http.Handler {
 		return ca
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !isLoopback(r.Host) {
+		if !loopback.Is(r.Host) {
 			writeAnswer(w, http.StatusMisdirectedRequest, &fault{"This CA serves localhost only, not " + r.Host, http.StatusMisdirectedRequest})
 			return
 		}
 		ca.ServeHTTP(w, r)
 	})
-}
-
-// isLoopback reads the header Host, which HTTP/1.0 may leave out.
-func isLoopback(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	ip, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return name == "" || strings.EqualFold(name, "localhost") || err == nil && ip.IsLoopback()
 }

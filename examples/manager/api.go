@@ -16,6 +16,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
+	"github.com/dojot/mqtt-manager-go/internal/loopback"
 )
 
 // handler is the HTTP API. Like the original's it asks nobody for a password:
@@ -27,8 +28,16 @@ func (m *manager) handler(consumer *dojotkafka.Consumer) http.Handler {
 	mux.HandleFunc("GET /v1/devices", m.listDevices)
 	mux.HandleFunc("PUT /v1/crl", m.putCRL)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { m.health(w, r, consumer.Stats()) })
-	// A web page that somebody on this machine visits must not reach it.
-	return http.NewCrossOriginProtection().Handler(mux)
+	// A web page that somebody on this machine visits must not reach it, nor
+	// by a name of its own that leads here.
+	protected := http.NewCrossOriginProtection().Handler(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if loopback.Is(m.api) && !loopback.Is(r.Host) {
+			refuse(w, http.StatusMisdirectedRequest, fmt.Errorf("this API serves localhost only, not %q", r.Host))
+			return
+		}
+		protected.ServeHTTP(w, r)
+	})
 }
 
 // serveHTTP serves until ctx ends and then finishes what it has begun.
