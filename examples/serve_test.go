@@ -4,6 +4,7 @@ import (
 	"crypto/rsa"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -226,22 +227,35 @@ func TestServeAsksThePlatform(t *testing.T) {
 	if out := manager.output(); !strings.Contains(out, "device=other/24f6") {
 		t.Error("the log does not name the device that cannot be added")
 	}
-	manager.stop(t)
 
-	// One is removed when the list has been read, but not applied.
+	// One is removed when the list has been read, but not applied, and a
+	// tenant is made after its devices were looked for. A platform that says
+	// that it has no tenants is not believed.
+	if status, body := p.call("PUT", "/v1/devices/late/cafe", nil); status != 200 {
+		t.Fatalf("PUT: %d %s", status, body)
+	}
+	manager.stop(t)
 	dojot.AddDevices("admin", "dead")
-	var lists atomic.Int32
-	dojot.Intercept(func(_ http.ResponseWriter, r *http.Request) bool {
-		const tenants = 2
-		if r.URL.Path == "/device" && lists.Add(1) == tenants+1 {
+	var tenantLists atomic.Int32
+	dojot.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/admin/tenants" {
+			return false
+		}
+		switch tenantLists.Add(1) {
+		case 1:
+			io.WriteString(w, `{"tenants":[]}`)
+			return true
+		case 3:
 			dojot.RemoveDevices("admin", "dead")
+			dojot.AddDevices("late", "cafe")
 		}
 		return false
 	})
 	manager = serve("--device-manager", dojot.URL, "--remove-gone", "--reconcile-interval", "1s")
-	p.awaitDevices("admin/24f6 admin/a1b2")
+	p.awaitDevices("admin/24f6 admin/a1b2 late/cafe")
+	manager.await(t, "lists no tenant")
 	dojot.AddDevices("other", "face") // and Kafka says nothing
-	p.awaitDevices("admin/24f6 admin/a1b2 other/face")
+	p.awaitDevices("admin/24f6 admin/a1b2 late/cafe other/face")
 	if out := manager.output(); !strings.Contains(out, "device=admin/dead remove=true") {
 		t.Error("the log does not name the device that was removed meanwhile")
 	}

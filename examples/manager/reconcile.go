@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"net/http"
 	"time"
@@ -41,12 +42,7 @@ func (m *manager) reconcile(ctx context.Context) error {
 }
 
 func (m *manager) reconcileOnce(ctx context.Context) error {
-	tenants, err := m.tenants(ctx)
-	if err != nil {
-		return err
-	}
-	manager := &dojothttp.DeviceManager{URL: m.deviceManager, HTTPClient: dojotClient}
-	list := func() iter.Seq2[dojotevents.Event, error] { return namesOnly(manager.Devices(ctx, tenants...)) }
+	list := func() iter.Seq2[dojotevents.Event, error] { return m.listed(ctx) }
 
 	plan, listErr := dojotevents.NewPlan(list(), m.present)
 	m.log.Info("devices compared with device-manager's list",
@@ -112,10 +108,20 @@ func removals(created []dojotevents.Event) []dojotevents.Event {
 	return events
 }
 
-// namesOnly lets go of all attributes: a list may be of a million devices.
-func namesOnly(listed iter.Seq2[dojotevents.Event, error]) iter.Seq2[dojotevents.Event, error] {
+// listed yields the devices of all tenants there are by now. It lets go of
+// their attributes: a list may be of a million devices.
+func (m *manager) listed(ctx context.Context) iter.Seq2[dojotevents.Event, error] {
 	return func(yield func(dojotevents.Event, error) bool) {
-		for e, err := range listed {
+		tenants, err := m.tenants(ctx)
+		if err == nil && len(tenants) == 0 {
+			err = fmt.Errorf("%s lists no tenant, and dojot always has one", m.auth)
+		}
+		if err != nil {
+			yield(dojotevents.Event{}, err)
+			return
+		}
+		devices := &dojothttp.DeviceManager{URL: m.deviceManager, HTTPClient: dojotClient}
+		for e, err := range devices.Devices(ctx, tenants...) {
 			if !yield(dojotevents.Event{Kind: e.Kind, Tenant: e.Tenant, DeviceID: e.DeviceID}, err) {
 				return
 			}
