@@ -69,12 +69,19 @@ func (bomb) Compress(*bytes.Buffer, []byte, ...kgo.CompressFlag) ([]byte, kgo.Co
 	return append(binary.AppendUvarint(nil, 1<<30), "and then this"...), kgo.CodecSnappy
 }
 
+// partitioned gets a value for each record that a client has ready to be sent.
+type partitioned chan struct{}
+
+func (p partitioned) OnProduceRecordPartitioned(*kgo.Record, int32) { p <- struct{}{} }
+
 // publishBomb sends records to the fixture's topic that are compressed together
 // by bomb.
 func (f *fixture) publishBomb(records int) {
 	f.t.Helper()
+	ctx := f.context()
+	buffered := make(partitioned, records)
 	cl, err := kgo.NewClient(kgo.SeedBrokers(f.brokers...), kgo.DisableClientMetrics(), kgo.UnknownTopicRetries(-1),
-		kgo.ManualFlushing(), kgo.WithCompressor(bomb{}))
+		kgo.ManualFlushing(), kgo.WithCompressor(bomb{}), kgo.WithHooks(buffered))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -82,9 +89,18 @@ func (f *fixture) publishBomb(records int) {
 	failures := make(chan error, records)
 	for range records {
 		record := &kgo.Record{Topic: f.topic, Value: make([]byte, 100)} // what wouldn't get smaller is not compressed
-		cl.Produce(f.context(), record, func(_ *kgo.Record, err error) { failures <- err })
+		cl.Produce(ctx, record, func(_ *kgo.Record, err error) { failures <- err })
 	}
-	if err := cl.Flush(f.context()); err != nil {
+	// Once the client knows the topic, it moves the records to their partition
+	// one by one: a flush before that sends them one by one, too.
+	for range records {
+		select {
+		case <-buffered:
+		case <-ctx.Done():
+			f.t.Fatal(ctx.Err())
+		}
+	}
+	if err := cl.Flush(ctx); err != nil {
 		f.t.Fatal(err)
 	}
 	for range records {
