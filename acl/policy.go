@@ -123,7 +123,7 @@ func (c *compiler) writeStanzas() {
 			ends = append(ends, len(flat))
 		}
 	}
-	c.policy.users = newStanzas(flat, ends)
+	c.policy.users = newStanzas(stringOf(flat), ends)
 }
 
 // rulesOf returns the rules of user.

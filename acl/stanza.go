@@ -2,22 +2,18 @@ package acl
 
 import (
 	"encoding/binary"
-	"hash/maphash"
 	"iter"
-	"math/bits"
 	"slices"
 )
 
 // stanzas is a table of what a Policy knows of each user, made so that a
 // look-up among a million waits for memory once: the hash of a name says where
-// its cell is, and the cell holds everything. It uses open addressing with
-// linear probing. A stanza that is larger than most has a cell that says where
-// it is instead.
+// its cell is, and the cell holds everything. A stanza that is larger than most
+// has a cell that says where it is instead.
 type stanzas struct {
-	seed  maphash.Seed
+	hash  perfectHash
 	cells string // of size bytes each
 	size  int
-	count int    // of cells
 	large string // stanzas without a cell of their own
 }
 
@@ -31,10 +27,10 @@ type stanzas struct {
 //	2 bytes    the length of the topic
 //	           the topic
 //
-// A cell is the low bits of the name's hash, the length of the stanza, and the
-// stanza, or else largeCell and where in large the stanza begins and ends.
+// A cell is the length of the stanza, 0 for none, and the stanza, or else
+// largeCell and where in large the stanza begins and ends.
 const (
-	cellHead   = 2 + 2
+	cellHead   = 2
 	largeCell  = 1<<16 - 1
 	stanzaHead = 2
 	ruleHead   = 1 + 4 + 2
@@ -45,58 +41,35 @@ const cacheLine = 64
 
 // newStanzas makes the table of the stanzas that lie one after the other in
 // flat, each up to one of ends.
-func newStanzas(flat []byte, ends []int) stanzas {
+func newStanzas(flat string, ends []int) stanzas {
 	if len(ends) == 0 {
 		return stanzas{}
 	}
-	t := stanzas{seed: maphash.MakeSeed(), size: cellSize(ends), count: len(ends)*3/2 + 1}
-	w := tableWriter{stanzas: &t, cells: make([]byte, t.count*t.size)}
-	// Whose home is free gets it before the others look further: so three of
-	// four look-ups end where they begin, and not one of two.
-	var others [][]byte
+	names := make([]string, len(ends))
 	start := 0
-	for _, end := range ends {
-		if stanza := flat[start:end]; !w.place(stanza, true) {
-			others = append(others, stanza)
-		}
+	for i, end := range ends {
+		names[i] = nameOf(flat[start:end])
 		start = end
 	}
-	for _, stanza := range others {
-		w.place(stanza, false)
-	}
-	t.cells, t.large = stringOf(w.cells), string(w.large)
-	return t
-}
-
-// tableWriter fills the cells of a table.
-type tableWriter struct {
-	*stanzas
-	cells, large []byte
-}
-
-// place puts a stanza into the first free cell for it, or tells that it would
-// not be at home there.
-func (w *tableWriter) place(stanza []byte, atHome bool) bool {
-	name := stanza[stanzaHead : stanzaHead+int(binary.LittleEndian.Uint16(stanza))]
-	hash := maphash.Bytes(w.seed, name)
-	at := w.home(hash)
-	for binary.LittleEndian.Uint16(w.cells[at*w.size+2:]) != 0 {
-		if atHome {
-			return false
+	hash, numbers := newPerfectHash(names)
+	size := cellSize(ends)
+	cells, large := make([]byte, hash.count*size), []byte(nil)
+	start = 0
+	for i, end := range ends {
+		stanza := flat[start:end]
+		start = end
+		cell := cells[int(numbers[i])*size:][:0]
+		if len(stanza) <= size-cellHead {
+			cell = binary.LittleEndian.AppendUint16(cell, uint16(len(stanza)))
+			_ = append(cell, stanza...)
+			continue
 		}
-		at = w.after(at)
+		cell = binary.LittleEndian.AppendUint16(cell, largeCell)
+		cell = binary.LittleEndian.AppendUint32(cell, uint32(len(large)))
+		large = append(large, stanza...)
+		_ = binary.LittleEndian.AppendUint32(cell, uint32(len(large)))
 	}
-	cell := binary.LittleEndian.AppendUint16(w.cells[at*w.size:][:0], uint16(hash))
-	if len(stanza) <= w.size-cellHead {
-		cell = binary.LittleEndian.AppendUint16(cell, uint16(len(stanza)))
-		_ = append(cell, stanza...)
-		return true
-	}
-	cell = binary.LittleEndian.AppendUint16(cell, largeCell)
-	cell = binary.LittleEndian.AppendUint32(cell, uint32(len(w.large)))
-	w.large = append(w.large, stanza...)
-	_ = binary.LittleEndian.AppendUint32(cell, uint32(len(w.large)))
-	return true
+	return stanzas{hash: hash, cells: stringOf(cells), size: size, large: string(large)}
 }
 
 // cellSize returns the whole number of cache lines that is enough for nine
@@ -112,60 +85,40 @@ func cellSize(ends []int) int {
 	return min(lines[(len(lines)-1)*9/10], 4) * cacheLine
 }
 
-func (t *stanzas) home(hash uint64) int {
-	at, _ := bits.Mul64(hash, uint64(t.count))
-	return int(at)
-}
-
-func (t *stanzas) after(at int) int {
-	if at++; at < t.count {
-		return at
-	}
-	return 0
-}
-
 // find returns the rules of the user with that name.
 func (t *stanzas) find(name string) rules {
-	if t.count == 0 {
+	if t.cells == "" {
 		return ""
 	}
-	hash := maphash.String(t.seed, name)
-	at := t.home(hash)
-	for {
-		cell := t.cells[at*t.size : (at+1)*t.size]
-		n := int(uint16At(cell[2:]))
-		if n == 0 {
-			return ""
-		}
-		if uint16At(cell) == uint16(hash) {
-			stanza := t.stanza(cell, n)
-			if end := stanzaHead + int(uint16At(stanza)); stanza[stanzaHead:end] == name {
-				return rules(stanza[end:])
-			}
-		}
-		at = t.after(at)
+	stanza := t.stanza(t.hash.number(name))
+	if stanza == "" || nameOf(stanza) != name {
+		return ""
 	}
+	return rules(stanza[stanzaHead+len(name):])
 }
 
 // stanza returns what a cell holds, or refers to.
-func (t *stanzas) stanza(cell string, n int) string {
+func (t *stanzas) stanza(number int) string {
+	cell := t.cells[number*t.size:][:t.size]
+	n := int(uint16At(cell))
 	if n == largeCell {
 		return t.large[uint32At(cell[cellHead:]):uint32At(cell[cellHead+4:])]
 	}
 	return cell[cellHead : cellHead+n]
 }
 
+func nameOf(stanza string) string { return stanza[stanzaHead:][:uint16At(stanza)] }
+
 // all yields the stanzas in no order.
 func (t *stanzas) all() iter.Seq2[string, rules] {
 	return func(yield func(string, rules) bool) {
-		for at := range t.count {
-			cell := t.cells[at*t.size : (at+1)*t.size]
-			n := int(uint16At(cell[2:]))
-			if n == 0 {
+		for i := range t.hash.count {
+			stanza := t.stanza(i)
+			if stanza == "" {
 				continue
 			}
-			stanza := t.stanza(cell, n)
-			if end := stanzaHead + int(uint16At(stanza)); !yield(stanza[stanzaHead:end], rules(stanza[end:])) {
+			name := nameOf(stanza)
+			if !yield(name, rules(stanza[stanzaHead+len(name):])) {
 				return
 			}
 		}
