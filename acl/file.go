@@ -3,12 +3,10 @@ package acl
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"io"
 	"iter"
 	"maps"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"unsafe"
 )
@@ -40,127 +38,9 @@ type File struct {
 // fleet has a million of them, so they hold two numbers and no pointer.
 type block struct{ start, end uint32 }
 
-// maxErrors is how many faulty lines Parse reports.
-const maxErrors = 10
-
-// nulWindow is how far Parse looks ahead for NUL bytes.
-const nulWindow = 16 << 10
-
-// maxText keeps positions within 32 bits, with room for what edits add.
-const maxText = 1<<31 - 1
-
-// Parse reads a file as Mosquitto 2.0 and 2.1 do, which accept the same; see
-// Version.Parse for older ones.
-func Parse(name string, data []byte) (*File, error) { return Version{}.Parse(name, data) }
-
-// Parse reads a file as brokers of version v do. It accepts exactly what they
-// load, except for NUL bytes, at which they lose the rest of the line or file
-// without a word, and for empty names and topics, which those before 1.6.9
-// load and never use. The errors of the first ten faulty lines come joined,
-// each a *SyntaxError; name is for them.
-//
-// The File keeps data, which must not be changed any more.
-func (v Version) Parse(name string, data []byte) (*File, error) {
-	if len(data) > maxText {
-		return nil, ErrTooLarge
-	}
-	text := stringOf(data)
-	f := &File{dialect: v.dialect(), text: text, size: len(text), blocks: make([]block, 1), users: newIndex()}
-	f.crlf = strings.HasSuffix(text[:strings.IndexByte(text, '\n')+1], "\r\n")
-	clean, looked := true, 0 // no NUL up to there
-	var errs []error
-	number := 1
-	for at := 0; at < len(text); {
-		if at >= looked {
-			// A window at a time, which is in the cache when its lines are read.
-			looked = min(at+nulWindow, len(text))
-			clean = strings.IndexByte(text[at:looked], 0) < 0
-		}
-		s, _ := f.dialect.cutLine(text[at:])
-		l, err := f.dialect.parse(s)
-		if !clean || at+len(s) > looked {
-			if nul := checkNUL(s); nul != nil {
-				err = nul
-			}
-		}
-		if err != nil {
-			text := strings.Clone(head(strings.TrimRight(s, "\r\n")))
-			errs = append(errs, &SyntaxError{File: name, Line: number, Text: text, Err: err})
-			if len(errs) == maxErrors {
-				break
-			}
-		}
-		if l.kind == kindUser {
-			// The end is not known yet. Until it is, the hash has its place.
-			f.blocks = append(f.blocks, block{start: uint32(at), end: f.users.hash(l.text)})
-		}
-		at += len(s)
-		if s[len(s)-1] == '\n' { // old brokers read long lines in pieces
-			number++
-		}
-	}
-	if errs != nil {
-		return nil, errors.Join(errs...)
-	}
-	f.indexBlocks()
-	return f, nil
-}
-
 // stringOf returns a string that shares the memory of b, which nobody may
 // change any more.
 func stringOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
-
-// indexBlocks finishes the blocks that Parse has begun.
-func (f *File) indexBlocks() {
-	f.blocks = slices.Clip(f.blocks)
-	f.users.resize(len(f.blocks) * 4 / 3)
-	last := make(map[uint32]uint32) // of users that have several blocks
-	for _, s := range byHash(f.blocks) {
-		at := f.users.find(s.hash, func(i uint32) bool {
-			return f.nameIn(f.text[f.blocks[i].start:]) == f.nameIn(f.text[f.blocks[s.block].start:])
-		})
-		first := f.users.slots[at].block
-		if first == 0 {
-			f.users.insert(at, s.hash, s.block)
-			continue
-		}
-		prev, ok := last[first]
-		if !ok {
-			prev = first
-		}
-		if f.next == nil {
-			f.next = make(map[uint32]uint32)
-		}
-		f.next[prev], last[first] = s.block, s.block
-	}
-	end := uint32(len(f.text))
-	for i := len(f.blocks) - 1; i >= 0; i-- {
-		f.blocks[i].end = end
-		end = f.blocks[i].start
-	}
-}
-
-// byHash returns the slots of blocks whose ends are hashes yet, roughly in the
-// order of these and else in that of the file. The index keeps that order, so
-// that it is filled from front to back and not all over.
-func byHash(blocks []block) []slot {
-	const shift = 24
-	var at [1 << (32 - shift)]int
-	for _, b := range blocks[1:] {
-		at[b.end>>shift]++
-	}
-	sum := 0
-	for i, n := range at {
-		at[i] = sum
-		sum += n
-	}
-	slots := make([]slot, sum)
-	for i, b := range blocks[1:] {
-		slots[at[b.end>>shift]] = slot{b.end, uint32(i + 1)}
-		at[b.end>>shift]++
-	}
-	return slots
-}
 
 // find returns the slot of user.
 func (f *File) find(user string) (at int, ok bool) {

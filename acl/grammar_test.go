@@ -3,6 +3,7 @@ package acl_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -249,6 +250,44 @@ func TestSyntaxErrorsAreFewAndShort(t *testing.T) {
 	}
 	if se := (*acl.SyntaxError)(nil); !errors.As(err, &se) || len(se.Text) != 120 {
 		t.Errorf("text of %d bytes, want 120", len(se.Text))
+	}
+}
+
+// Files of some megabytes are read in several places at once.
+func TestParseLargeFile(t *testing.T) {
+	const users = 50_000
+	var b strings.Builder
+	var want []string
+	for i := range users {
+		user := deviceName(i)
+		fmt.Fprintf(&b, "user %s\n# %060d\ntopic write %s\n", user, i, deviceTopic(i))
+		want = append(want, "user "+user, "write "+deviceTopic(i))
+	}
+	b.WriteString("user " + deviceName(0) + "\ntopic read again\n")
+	want = slices.Insert(want, 2, "read again")
+	in := b.String()
+	f := parse(t, in)
+	if diff := cmp.Diff(want, content(f)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if text(t, f) != in {
+		t.Error("not written as it was read")
+	}
+
+	lines := strings.SplitAfter(in, "\n")
+	var faulty []int
+	for i := 1; i <= 12; i++ {
+		n := i * len(lines) / 13
+		lines[n-1] = "topics\n"
+		faulty = append(faulty, n)
+	}
+	_, err := acl.Parse("access.acl", []byte(strings.Join(lines, "")))
+	var got []int
+	for _, e := range err.(interface{ Unwrap() []error }).Unwrap() {
+		got = append(got, e.(*acl.SyntaxError).Line)
+	}
+	if !slices.Equal(got, faulty[:10]) {
+		t.Errorf("faults in lines %d, want %d", got, faulty[:10])
 	}
 }
 
