@@ -22,9 +22,9 @@ type stanzas struct {
 //	2 bytes  the length of the name
 //	         the name
 //	         the rules, one after the other:
+//	2 bytes    the length of the topic
 //	1 byte     access and rule flags
 //	4 bytes    the line
-//	2 bytes    the length of the topic
 //	           the topic
 //
 // A cell is the length of the stanza, 0 for none, and the stanza, or else
@@ -33,7 +33,7 @@ const (
 	cellHead   = 2
 	largeCell  = 1<<16 - 1
 	stanzaHead = 2
-	ruleHead   = 1 + 4 + 2
+	ruleHead   = 2 + 1 + 4
 )
 
 // cacheLine is how much memory is waited for at once.
@@ -91,7 +91,7 @@ func (t *stanzas) find(name string) rules {
 		return ""
 	}
 	stanza := t.stanza(t.hash.number(name))
-	if stanza == "" || nameOf(stanza) != name {
+	if len(stanza) < stanzaHead+len(name) || int(uint16At(stanza)) != len(name) || stanza[stanzaHead:stanzaHead+len(name)] != name {
 		return ""
 	}
 	return rules(stanza[stanzaHead+len(name):])
@@ -102,9 +102,13 @@ func (t *stanzas) stanza(number int) string {
 	cell := t.cells[number*t.size:][:t.size]
 	n := int(uint16At(cell))
 	if n == largeCell {
-		return t.large[uint32At(cell[cellHead:]):uint32At(cell[cellHead+4:])]
+		return t.largeStanza(cell)
 	}
-	return cell[cellHead : cellHead+n]
+	return cell[cellHead:][:n]
+}
+
+func (t *stanzas) largeStanza(cell string) string {
+	return t.large[uint32At(cell[cellHead:]):uint32At(cell[cellHead+4:])]
 }
 
 func nameOf(stanza string) string { return stanza[stanzaHead:][:uint16At(stanza)] }
@@ -152,23 +156,23 @@ func appendRules(b []byte, list []entry) []byte {
 				flags |= ruleSound
 			}
 		}
+		b = binary.LittleEndian.AppendUint16(b, uint16(len(e.Topic)))
 		b = append(b, flags)
 		b = binary.LittleEndian.AppendUint32(b, e.line)
-		b = binary.LittleEndian.AppendUint16(b, uint16(len(e.Topic)))
 		b = append(b, e.Topic...)
 	}
 	return b
 }
 
 // The first rule of a list, which is not empty.
-func (r rules) flags() byte    { return r[0] }
-func (r rules) access() Access { return Access(r[0] & accessBits) }
-func (r rules) line() uint32   { return uint32At(string(r[1:])) }
-func (r rules) topic() string  { return string(r[ruleHead : ruleHead+int(uint16At(string(r[5:])))]) }
+func (r rules) flags() byte    { return r[2] }
+func (r rules) access() Access { return Access(r.flags() & accessBits) }
+func (r rules) line() uint32   { return uint32At(string(r[3:])) }
+func (r rules) topic() string  { return string(r[ruleHead:][:uint16At(string(r))]) }
 func (r rules) rule() Rule     { return Rule{r.access(), r.topic()} }
 
 // rest is the list behind the first rule.
-func (r rules) rest() rules { return r[ruleHead+int(uint16At(string(r[5:]))):] }
+func (r rules) rest() rules { return r[ruleHead:][uint16At(string(r)):] }
 
 // find returns the list from the first rule on that settles whether there is
 // access want to topic, or nothing.
