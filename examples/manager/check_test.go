@@ -140,3 +140,30 @@ func TestCheckWithExpiredCertificate(t *testing.T) {
 		t.Errorf("nothing is said of the certificate: %v", findings)
 	}
 }
+
+// What an operator or the original has left in the file is told, if not all of
+// it.
+func TestVetACL(t *testing.T) {
+	ca := ejbcatest.NewServer()
+	defer ca.Close()
+	m := newTestManager(t, ca)
+	var log bytes.Buffer
+	m.log = slog.New(slog.NewTextHandler(&log, nil))
+	m.acl.View(m.vetACL)
+	if log.Len() > 0 {
+		t.Errorf("of the manager's own file: %s", &log)
+	}
+	file, err := m.grammar.Parse(aclName, []byte("user other:1\ntopic write /other/1/attrs\nuser admin:24f6\n"+strings.Repeat("topic write /other/1/attrs\n", 12)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.vetACL(file)
+	if n := strings.Count(log.String(), "level=WARN"); n != 11 {
+		t.Errorf("%d warnings, want ten and the number of the others:\n%s", n, &log)
+	}
+	for _, want := range []string{"line 4: tenant", "line 5: duplicate", aclName, `further findings"=`} {
+		if !strings.Contains(log.String(), want) {
+			t.Errorf("nothing of %q in\n%s", want, &log)
+		}
+	}
+}

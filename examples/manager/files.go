@@ -64,11 +64,25 @@ func (m *manager) openACL() error {
 	if err != nil {
 		return err
 	}
+	m.acl.View(m.vetACL)
 	m.fleet = &fleet.Fleet{Naming: naming, Store: m.acl, Reserved: m.reserved()}
 	if m.register || m.revoke {
 		m.fleet.Registrar = &registrar{manager: m}
 	}
 	return nil
+}
+
+// vetACL tells what an operator should know of the file that was found, such as
+// that the broker's version will take minutes to load it.
+func (m *manager) vetACL(file *acl.File) {
+	const most = 10
+	findings := acl.Vet(file, m.grammar)
+	for _, f := range findings[:min(len(findings), most)] {
+		m.log.Warn("ACL file", "path", m.path(aclName), "finding", f.String())
+	}
+	if more := len(findings) - most; more > 0 {
+		m.log.Warn("ACL file", "path", m.path(aclName), "further findings", more)
+	}
 }
 
 // seed is a new ACL file: what the platform's own user may do.
