@@ -27,7 +27,7 @@ var imports = map[string][]string{
 	"ejbca":                       {"crl", "ejbca/internal/reason"},
 	"ejbca/ejbcatest":             {"ejbca", "ejbca/localca", "github.com/golang-jwt/jwt/v5"},
 	"ejbca/internal/reason":       {"crl"},
-	"ejbca/localca":               {"crl", "ejbca/internal/reason", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "internal/durable", "internal/groupcommit", "internal/loopback"},
+	"ejbca/localca":               {"crl", "ejbca/internal/reason", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "internal/durable", "internal/groupcommit", "internal/loopback", "internal/secret"},
 	"mosquittoconf":               {"crl", "internal/durable"},
 	"mosquittoconf/mosquittotest": {"internal/mosquitto"},
 	"provision":                   {"internal/durable", "internal/tlsalert"},

@@ -1,8 +1,6 @@
 package localca
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -78,11 +76,12 @@ var routes = []struct {
 func (ca *CA) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	var answer any
-	err := ca.authorize(r)
-	if err == nil {
+	var err error
+	if ca.token.Admits(r) {
 		answer, err = ca.route(w, r)
 	} else {
 		w.Header().Set("WWW-Authenticate", "Bearer")
+		err = errUnauthorized
 	}
 	status := http.StatusOK
 	if err != nil {
@@ -99,18 +98,6 @@ func writeAnswer(w http.ResponseWriter, status int, answer any) {
 }
 
 var errUnauthorized = &fault{"Unauthorized, expected the header Authorization: Bearer <token>", http.StatusUnauthorized}
-
-func (ca *CA) authorize(r *http.Request) error {
-	if ca.token == nil {
-		return nil
-	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	sum := sha256.Sum256([]byte(token)) // equal lengths, whatever came
-	if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(sum[:], ca.token[:]) != 1 {
-		return errUnauthorized
-	}
-	return nil
-}
 
 // faultOf says what the peer is told: all of what it did wrong, nothing of
 // what we did.

@@ -3,21 +3,19 @@ package localca
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 	"runtime"
 	"slices"
-	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/dojot/mqtt-manager-go/internal/groupcommit"
+	"github.com/dojot/mqtt-manager-go/internal/secret"
 )
 
 // DefaultName is the name of dojot's CA.
@@ -76,7 +74,7 @@ type CA struct {
 	cas           []*authority // the root first
 	passwords     passwordHasher
 	signing       chan struct{} // holds one for each certificate that is being signed
-	token         *[sha256.Size]byte
+	token         *secret.Token
 	ecdsa         bool
 	reset         bool
 	crlLifetime   time.Duration
@@ -105,21 +103,15 @@ func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, erro
 	if err := o.complete(); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
-	ca := &CA{
-		ecdsa: o.ECDSA, reset: o.Reset, crlLifetime: o.CRLLifetime, deltaLifetime: o.DeltaLifetime,
-		signing: make(chan struct{}, runtime.GOMAXPROCS(0)), now: o.Now, log: o.Logger,
-	}
-	ca.writes = groupcommit.New(ca.commit)
-	passphrase, err := readSecret(o.PassphraseFile, "passphrase")
+	passphrase, token, err := o.secrets()
 	if err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
-	if token, err := readSecret(o.TokenFile, "token"); err != nil {
-		return nil, fmt.Errorf("localca: %w", err)
-	} else if token != "" {
-		sum := sha256.Sum256([]byte(token))
-		ca.token = &sum
+	ca := &CA{
+		ecdsa: o.ECDSA, reset: o.Reset, crlLifetime: o.CRLLifetime, deltaLifetime: o.DeltaLifetime,
+		signing: make(chan struct{}, runtime.GOMAXPROCS(0)), now: o.Now, log: o.Logger, token: token,
 	}
+	ca.writes = groupcommit.New(ca.commit)
 	if ca.db, err = openDB(o, passphrase); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
@@ -187,20 +179,19 @@ func (o *Options) complete() error {
 	return nil
 }
 
-// readSecret reads the first and only line of a file. No name is no secret.
-func readSecret(path, what string) (string, error) {
-	if path == "" {
-		return "", nil
+// secrets reads those that are in files.
+func (o *Options) secrets() (passphrase string, token *secret.Token, err error) {
+	if o.PassphraseFile != "" {
+		if passphrase, err = secret.ReadFile(o.PassphraseFile); err != nil {
+			return "", nil, fmt.Errorf("passphrase: %w", err)
+		}
 	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", what, err)
+	if o.TokenFile != "" {
+		if token, err = secret.ReadToken(o.TokenFile); err != nil {
+			return "", nil, fmt.Errorf("token: %w", err)
+		}
 	}
-	secret := strings.TrimSuffix(strings.TrimSuffix(string(data), "\n"), "\r")
-	if secret == "" || strings.ContainsAny(secret, "\r\n\x00") {
-		return "", fmt.Errorf("%s: %s is empty or has several lines (want one line)", what, path)
-	}
-	return secret, nil
+	return passphrase, token, nil
 }
 
 func (ca *CA) root() *authority { return ca.cas[0] }

@@ -19,18 +19,27 @@ import (
 	"github.com/dojot/mqtt-manager-go/internal/loopback"
 )
 
-// handler is the HTTP API. Like the original's it asks nobody for a password:
-// it belongs on a loopback address or behind something that does.
+// handler is the HTTP API. Like the original's it asks nobody for a password
+// unless there is a token.
 func (m *manager) handler(consumer *dojotkafka.Consumer) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("PUT /v1/devices/{tenant}/{id}", func(w http.ResponseWriter, r *http.Request) { m.changeDevice(w, r, false) })
 	mux.HandleFunc("DELETE /v1/devices/{tenant}/{id}", func(w http.ResponseWriter, r *http.Request) { m.changeDevice(w, r, true) })
 	mux.HandleFunc("GET /v1/devices", m.listDevices)
 	mux.HandleFunc("PUT /v1/crl", m.putCRL)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { m.health(w, r, consumer.Stats()) })
+	all := http.NewServeMux()
+	all.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { m.health(w, r, consumer.Stats()) })
+	all.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if !m.apiToken.Admits(r) {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			refuse(w, http.StatusUnauthorized, errors.New("want the header Authorization: Bearer and the token of --api-token-file"))
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
 	// A web page that somebody on this machine visits must not reach it, nor
 	// by a name of its own that leads here.
-	protected := http.NewCrossOriginProtection().Handler(mux)
+	protected := http.NewCrossOriginProtection().Handler(all)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if loopback.Is(m.api) && !loopback.Is(r.Host) {
 			refuse(w, http.StatusMisdirectedRequest, fmt.Errorf("this API serves localhost only, not %q", r.Host))

@@ -20,11 +20,11 @@ import (
 
 // newTestManager is a manager whose files are in order and whose broker does
 // not run.
-func newTestManager(t *testing.T, ca http.Handler) *manager {
+func newTestManager(t *testing.T, ca http.Handler, args ...string) *manager {
 	t.Helper()
 	server := httptest.NewServer(ca)
 	t.Cleanup(server.Close)
-	args := []string{"--dir", t.TempDir(), "--listen", "127.0.0.1:8883", "--mosquitto", os.Getenv("MOSQUITTO")}
+	args = append(args, "--dir", t.TempDir(), "--listen", "127.0.0.1:8883", "--mosquitto", os.Getenv("MOSQUITTO"))
 	if os.Geteuid() == 0 {
 		args = append(args, "--broker-user", "root") // the test's folder is closed to others
 	}

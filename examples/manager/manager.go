@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -16,6 +17,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
+	"github.com/dojot/mqtt-manager-go/internal/secret"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
@@ -28,6 +30,7 @@ type manager struct {
 	version  string      // the broker's
 	grammar  acl.Version // the same, for its ACL file
 	owner    *durable.Owner
+	apiToken *secret.Token // nil: the API asks nobody
 	ca       *ejbca.Client
 	identity *provision.Identity
 	chain    []*x509.Certificate
@@ -57,6 +60,11 @@ func (m *manager) path(name string) string { return filepath.Join(m.dir, name) }
 // as it takes, and returns a manager whose broker can be started.
 func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Logger) (_ *manager, err error) {
 	m := &manager{settings: s, ca: ca, log: log}
+	if m.apiTokenFile != "" {
+		if m.apiToken, err = secret.ReadToken(m.apiTokenFile); err != nil {
+			return nil, fmt.Errorf("--api-token-file: %w", err)
+		}
+	}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
 	}

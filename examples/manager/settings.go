@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
+	"github.com/dojot/mqtt-manager-go/internal/loopback"
 )
 
 const usage = `Usage: manager dev [options]      everything embedded: CA, Kafka, login, broker
@@ -39,17 +40,18 @@ Options:
 
 // settings are what an operator can say.
 type settings struct {
-	dir      string
-	ejbcaURL string
-	caName   string
-	keyBits  int
-	kafka    []string
-	group    string
-	listen   string // the broker's TLS listener
-	api      string // the manager's HTTP API
-	dns      []string
-	ips      []net.IP
-	verbose  bool
+	dir          string
+	ejbcaURL     string
+	caName       string
+	keyBits      int
+	kafka        []string
+	group        string
+	listen       string // the broker's TLS listener
+	api          string // the manager's HTTP API
+	apiTokenFile string
+	dns          []string
+	ips          []net.IP
+	verbose      bool
 
 	mosquitto     string // the broker's binary
 	brokerUser    string
@@ -126,7 +128,7 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 	}
 	flags.StringVar(&s.dir, "dir", pick("dojot-dev", "."), "the folder for the files of the broker (dev: and the state of CA and Kafka)")
 	flags.StringVar(&s.listen, "listen", pick("127.0.0.1:8883", ":8883"), "the broker's TLS listener")
-	flags.StringVar(&s.api, "api", "127.0.0.1:9010", "the manager's HTTP API, which asks nobody for a password")
+	flags.StringVar(&s.api, "api", "127.0.0.1:9010", "the manager's HTTP API; "+pick("on loopback only", "elsewhere than on loopback it needs a token"))
 	flags.StringVar(&s.caName, "ca-name", "IOTmidCA", "the CA's name")
 	flags.IntVar(&s.keyBits, "key-length", 2048, "length of the broker's RSA key, in bits")
 	flags.StringArrayVar(&s.dns, "dns", []string{"mqtt", "mosquitto", "localhost"}, "a name that clients connect to, for the broker's certificate; may be repeated")
@@ -159,6 +161,7 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 		flags.DurationVar(&s.reconcileEvery, "reconcile-interval", time.Hour, "with --device-manager: how often that is done, for the first time at the start")
 		flags.BoolVar(&s.removeGone, "remove-gone", false, "with --device-manager: remove the devices that it does not list, of any tenant")
 		flags.StringVar(&s.auth, "auth", "http://auth:5000", "dojot's auth service, which lists the tenants for --data-broker and --device-manager")
+		flags.StringVar(&s.apiTokenFile, "api-token-file", "", "a file with the token that requests to the API carry, as Authorization: Bearer <token>; /healthz needs none (nobody is asked)")
 		flags.StringVar(&s.pidFile, "pid-file", "", "the broker is run by somebody else: signal the process that this file names")
 		flags.StringVar(&s.reloadCommand, "reload-command", "", "the broker is run by somebody else: this command, split at blanks, makes it reload")
 		flags.StringVar(&s.brokerVersion, "broker-version", "", "the version of a broker that somebody else runs, like 2.0.11 (that of the binary here)")
@@ -248,6 +251,9 @@ func (s *settings) complete() error {
 		if _, err := splitAddr(a.addr); err != nil {
 			return fmt.Errorf("%s %w", a.flag, err)
 		}
+	}
+	if s.apiTokenFile == "" && !loopback.Is(s.api) {
+		return fmt.Errorf("--api %s: whoever can connect could change devices; want an address like 127.0.0.1:9010, or serve with --api-token-file", s.api)
 	}
 	for _, u := range []struct{ flag, url string }{
 		{"--ejbca-url", s.ejbcaURL}, {"--data-broker", s.dataBroker}, {"--device-manager", s.deviceManager}, {"--auth", s.auth},

@@ -86,6 +86,7 @@ func TestBadSettings(t *testing.T) {
 		{"argument", "dev", []string{"extra"}, nil, []string{`"extra"`}},
 		{"port", "serve", []string{"--listen", ":0"}, nil, []string{"--listen", "1 to 65535"}},
 		{"no port", "serve", []string{"--api", "localhost"}, nil, []string{"--api", "host:port"}},
+		{"API open to everybody", "serve", []string{"--api", ":9010"}, nil, []string{"--api", "--api-token-file"}},
 		{"two ways to signal", "serve", []string{"--pid-file", "a", "--reload-command", "b"}, nil, []string{"--pid-file", "--reload-command"}},
 		{"CA is a path", "serve", []string{"--ca-name", "../x"}, nil, []string{"--ca-name"}},
 		{"number in the environment", "serve", nil, []string{"MQTTREST_KEY_LENGHT=two"}, []string{"MQTTREST_KEY_LENGHT", "two"}},
