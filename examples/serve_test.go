@@ -2,11 +2,15 @@ package examples_test
 
 import (
 	"crypto/rsa"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"os/user"
@@ -18,7 +22,13 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
@@ -182,6 +192,58 @@ func TestServeWaits(t *testing.T) {
 	if conn, err := net.Dial("tcp", s.listen); err == nil {
 		conn.Close()
 		t.Error("a broker was left behind")
+	}
+}
+
+// A Kafka that asks who is there, over TLS.
+func TestServeWithSecureKafka(t *testing.T) {
+	certificate := httptest.NewTLSServer(nil)
+	defer certificate.Close()
+	const topic = "admin.dojot.device-manager.device"
+	kafka, err := kfake.NewCluster(
+		kfake.NumBrokers(1), kfake.TLS(&tls.Config{Certificates: certificate.TLS.Certificates}), kfake.EnableSASL(),
+		kfake.Superuser(dojotkafka.ScramSHA512, "manager", "open sesame"), kfake.SeedTopics(1, topic))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kafka.Close()
+	dir := t.TempDir()
+	caFile, passwordFile := filepath.Join(dir, "ca.pem"), filepath.Join(dir, "password")
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate().Raw})
+	if err := errors.Join(os.WriteFile(caFile, ca, 0o600), os.WriteFile(passwordFile, []byte("open sesame\n"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+
+	s := newSurroundings(t)
+	s.startCA()
+	manager := s.serve(append(append(broker(), asRoot()...), "--kafka", kafka.ListenAddrs()[0],
+		"--kafka-ca", caFile, "--kafka-user", "manager", "--kafka-password-file", passwordFile)...)
+	manager.await(t, "serving")
+	roots := x509.NewCertPool()
+	roots.AddCert(certificate.Certificate())
+	producer, err := kgo.NewClient(kgo.SeedBrokers(kafka.ListenAddrs()...), kgo.DialTLSConfig(&tls.Config{RootCAs: roots}), kgo.DisableClientMetrics(),
+		kgo.SASL(scram.Auth{User: "manager", Pass: "open sesame"}.AsSha512Mechanism()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer producer.Close()
+	event, err := dojotevents.Encode(dojoteventstest.CreateEvent("admin", "24f6"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: topic, Value: event}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the device", func() error {
+		file, err := os.ReadFile(filepath.Join(s.dir, "access.acl"))
+		if err == nil && !strings.Contains(string(file), "user 24f6\n") {
+			err = fmt.Errorf("not in\n%s", file)
+		}
+		return err
+	})
+	manager.stop(t)
+	if strings.Contains(manager.output(), "sesame") {
+		t.Error("the password is in the log")
 	}
 }
 

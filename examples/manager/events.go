@@ -11,7 +11,7 @@ import (
 )
 
 func (m *manager) consumer(brokers []string) *dojotkafka.Consumer {
-	c := &dojotkafka.Consumer{Brokers: brokers, Group: m.group, Logger: m.log}
+	c := &dojotkafka.Consumer{Brokers: brokers, Group: m.group, TLS: m.kafkaTLS, SASL: m.sasl, Logger: m.log}
 	if m.dataBroker != "" {
 		broker := &dojothttp.DataBroker{URL: m.dataBroker, HTTPClient: dojotClient}
 		c.Resolve = broker.Resolver(m.tenants, dojotevents.Subject)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/dojot/mqtt-manager-go/acl"
 	"github.com/dojot/mqtt-manager-go/crl"
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
@@ -31,6 +33,8 @@ type manager struct {
 	grammar  acl.Version // the same, for its ACL file
 	owner    *durable.Owner
 	apiToken *secret.Token // nil: the API asks nobody
+	kafkaTLS *tls.Config
+	sasl     *dojotkafka.SASL
 	ca       *ejbca.Client
 	identity *provision.Identity
 	chain    []*x509.Certificate
@@ -64,6 +68,12 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		if m.apiToken, err = secret.ReadToken(m.apiTokenFile); err != nil {
 			return nil, fmt.Errorf("--api-token-file: %w", err)
 		}
+	}
+	if m.kafkaTLS, err = m.security.tlsConfig(); err != nil {
+		return nil, err
+	}
+	if m.sasl, err = m.security.sasl(); err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
 	"github.com/dojot/mqtt-manager-go/internal/loopback"
 )
@@ -45,6 +46,7 @@ type settings struct {
 	caName       string
 	keyBits      int
 	kafka        []string
+	security     kafkaSecurity
 	group        string
 	listen       string // the broker's TLS listener
 	api          string // the manager's HTTP API
@@ -156,6 +158,11 @@ func parse(mode string, args []string, getenv func(string) string, stderr io.Wri
 	} else {
 		flags.StringVar(&s.ejbcaURL, "ejbca-url", "http://ejbca:5583", "EJBCA-REST")
 		flags.StringSliceVar(&s.kafka, "kafka", []string{"kafka:9092"}, "Kafka's brokers, host:port, separated by commas")
+		flags.BoolVar(&s.security.tls, "kafka-tls", false, "connect to Kafka with TLS, trusting the CAs that this machine trusts")
+		flags.StringVar(&s.security.caFile, "kafka-ca", "", "connect to Kafka with TLS, trusting the CA certificates in this file (PEM)")
+		flags.StringVar(&s.security.user, "kafka-user", "", "the manager's user at Kafka (Kafka asks for none)")
+		flags.StringVar(&s.security.passwordFile, "kafka-password-file", "", "a file with its password")
+		flags.StringVar(&s.security.mechanism, "kafka-sasl", dojotkafka.ScramSHA512, "how Kafka checks it: SCRAM-SHA-512, SCRAM-SHA-256 or PLAIN")
 		flags.StringVar(&s.dataBroker, "data-broker", "", "dojot's data-broker, which knows the topics of each tenant's events: dojot up to 0.4 gave them names that say nothing (topics are found by their names)")
 		flags.StringVar(&s.deviceManager, "device-manager", "", "dojot's device-manager: its list is compared with the ACL file, what is missing is added, and what it does not list is named in the log")
 		flags.DurationVar(&s.reconcileEvery, "reconcile-interval", time.Hour, "with --device-manager: how often that is done, for the first time at the start")
@@ -251,6 +258,9 @@ func (s *settings) complete() error {
 		if _, err := splitAddr(a.addr); err != nil {
 			return fmt.Errorf("%s %w", a.flag, err)
 		}
+	}
+	if err := s.security.check(); err != nil {
+		return err
 	}
 	if s.apiTokenFile == "" && !loopback.Is(s.api) {
 		return fmt.Errorf("--api %s: whoever can connect could change devices; want an address like 127.0.0.1:9010, or serve with --api-token-file", s.api)

@@ -87,6 +87,8 @@ func TestBadSettings(t *testing.T) {
 		{"port", "serve", []string{"--listen", ":0"}, nil, []string{"--listen", "1 to 65535"}},
 		{"no port", "serve", []string{"--api", "localhost"}, nil, []string{"--api", "host:port"}},
 		{"API open to everybody", "serve", []string{"--api", ":9010"}, nil, []string{"--api", "--api-token-file"}},
+		{"Kafka user without a password", "serve", []string{"--kafka-user", "manager"}, nil, []string{"--kafka-password-file"}},
+		{"Kafka mechanism", "serve", []string{"--kafka-user", "u", "--kafka-password-file", "p", "--kafka-sasl", "GSSAPI"}, nil, []string{"--kafka-sasl", "GSSAPI", "SCRAM-SHA-512"}},
 		{"two ways to signal", "serve", []string{"--pid-file", "a", "--reload-command", "b"}, nil, []string{"--pid-file", "--reload-command"}},
 		{"CA is a path", "serve", []string{"--ca-name", "../x"}, nil, []string{"--ca-name"}},
 		{"number in the environment", "serve", nil, []string{"MQTTREST_KEY_LENGHT=two"}, []string{"MQTTREST_KEY_LENGHT", "two"}},
