@@ -23,6 +23,19 @@ func Root(t testing.TB, ca *CA) (crypto.Signer, *x509.Certificate) {
 	return ca.root().key, ca.root().cert
 }
 
+// Commits returns how many transactions have changed the CA's file.
+func Commits(t testing.TB, ca *CA) (n int) {
+	t.Helper()
+	err := ca.db.View(func(tx *bbolt.Tx) error {
+		n = tx.ID()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
 // Fill stores n certificates of as many users, the first of them revoked, as
 // if the root had issued them. Only their signatures are wrong.
 func Fill(t testing.TB, ca *CA, n, revoked int) {

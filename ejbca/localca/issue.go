@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"math/big"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -116,11 +117,12 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	if err != nil {
 		return nil, err
 	}
-	cert, err := ca.certify(ctx, a, e, csr)
+	var cert issued
+	err = ca.writes.DoPrepared(ctx, func() (w write, err error) {
+		cert, err = ca.certify(ctx, a, e, csr)
+		return func(tx *bbolt.Tx) error { return storeCertificate(tx, a, e, csr, cert) }, err
+	})
 	if err != nil {
-		return nil, err
-	}
-	if err := ca.update(ctx, func(tx *bbolt.Tx) error { return storeCertificate(tx, a, e, csr, cert) }); err != nil {
 		return nil, err
 	}
 	ca.log.Info("certificate issued", "ca", a.name, "user", user, "subject", e.SubjectDN, "serial", cert.serial.Text(16), "notAfter", cert.notAfter)
@@ -260,6 +262,9 @@ func (ca *CA) certify(ctx context.Context, a *authority, e entity, csr *x509.Cer
 	case <-ctx.Done():
 		return issued{}, ctx.Err()
 	}
+	// Requests that are there come before the long computation, so that the
+	// transaction to be knows of them, and answers that are ready.
+	runtime.Gosched()
 	return a.certify(e, csr, ca.now())
 }
 

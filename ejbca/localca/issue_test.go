@@ -17,8 +17,12 @@ import (
 	"fmt"
 	"math/big"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -294,4 +298,49 @@ func TestUniqueSubject(t *testing.T) {
 		t.Errorf("got %d %s, want 400", status, text)
 	}
 	s.enrol("mosquitto", keys()[2])
+}
+
+// Certificates that are made one after the other are stored by halves.
+func TestSigningSharesTransactions(t *testing.T) {
+	dir := newDir(t)
+	const clients = 12
+	requests := make([]string, clients)
+	for i := range requests {
+		requests[i] = signBody("secret", newECDSARequest(t, "P-256"))
+	}
+	synctest.Test(t, func(t *testing.T) {
+		begin := make(chan struct{})
+		close(begin)
+		ca, err := localca.Open(dir, localca.Options{ECDSA: true, Now: func() time.Time {
+			<-begin
+			return time.Now()
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ca.Close()
+		post := func(path, body string) {
+			r := httptest.NewRequest("POST", path, strings.NewReader(body))
+			r.Header.Set("Content-Type", "application/json")
+			w := httptest.NewRecorder()
+			if ca.ServeHTTP(w, r); w.Code != http.StatusOK {
+				t.Errorf("%s: %d %s", path, w.Code, w.Body)
+			}
+		}
+		for i := range clients {
+			post("/user", asJSON(map[string]any{"username": fmt.Sprint("u", i), "password": "secret"}))
+		}
+		before := localca.Commits(t, ca)
+		begin = make(chan struct{}) // the first ask for the time, the others wait for them
+		var wg sync.WaitGroup
+		for i, request := range requests {
+			wg.Go(func() { post(fmt.Sprintf("/sign/u%d/pkcs10", i), request) })
+		}
+		synctest.Wait()
+		close(begin)
+		wg.Wait()
+		if n := localca.Commits(t, ca) - before; n != 2 {
+			t.Errorf("%d transactions for %d certificates, want 2", n, clients)
+		}
+	})
 }

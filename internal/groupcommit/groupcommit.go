@@ -2,7 +2,8 @@
 // one expensive function: a file write, a broker reload. Callers that arrive
 // while a run is under way share the next one, or this one if it has them join.
 // The slower the function, the larger its batches: the queue is bounded by
-// the number of callers, and a single caller waits for nobody.
+// the number of callers, and a single caller waits for nobody. Callers who need
+// long before their call can say so, for a run to wait for some of them.
 package groupcommit
 
 import (
@@ -17,10 +18,12 @@ import (
 type Group[T any] struct {
 	run func(context.Context, []T) []error
 
-	mu      sync.Mutex
-	waiting []*call[T]
-	batch   *batch[T] // of the run under way
-	running bool      // so it is, or waiting[0] is about to begin one
+	mu        sync.Mutex
+	preparing int // callers who don't wait yet
+	waiting   []*call[T]
+	batch     *batch[T] // of the run under way
+	running   bool      // so it is, or waiting[0] is about to begin one
+	served    int       // callers whom the last run served
 }
 
 type call[T any] struct {
@@ -45,17 +48,18 @@ func New[T any](run func(ctx context.Context, items []T) []error) *Group[T] {
 // context's error; a run that had taken the item by then may still have its
 // effect.
 func (g *Group[T]) Do(ctx context.Context, item T) error {
-	if err := ctx.Err(); err != nil {
+	return g.DoPrepared(ctx, func() (T, error) { return item, nil })
+}
+
+// DoPrepared is Do with the item that prepare returns; if it fails, nothing
+// is done and DoPrepared returns its error. While one half of the callers
+// prepare, a run waits for the other half to be ready. prepare must come to its
+// end without a run.
+func (g *Group[T]) DoPrepared(ctx context.Context, prepare func() (T, error)) error {
+	c := &call[T]{ctx: ctx, lead: make(chan struct{}), done: make(chan struct{})}
+	if err := g.enqueue(c, prepare); err != nil {
 		return err
 	}
-	c := &call[T]{ctx: ctx, item: item, lead: make(chan struct{}), done: make(chan struct{})}
-	g.mu.Lock()
-	g.waiting = append(g.waiting, c)
-	if !g.running {
-		g.passLead()
-	}
-	g.mu.Unlock()
-
 	select {
 	case <-c.lead:
 		g.lead(c)
@@ -66,6 +70,31 @@ func (g *Group[T]) Do(ctx context.Context, item T) error {
 		g.abandon(c)
 		return ctx.Err()
 	}
+}
+
+// enqueue has c wait as soon as it has its item.
+func (g *Group[T]) enqueue(c *call[T], prepare func() (T, error)) (err error) {
+	g.mu.Lock()
+	g.preparing++
+	g.mu.Unlock()
+	ready := false
+	defer func() { // even if prepare panics
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.preparing--
+		if ready {
+			g.waiting = append(g.waiting, c)
+		}
+		if !g.running {
+			g.passLead()
+		}
+	}()
+	c.item, err = prepare()
+	if err == nil {
+		err = c.ctx.Err()
+	}
+	ready = err == nil
+	return err
 }
 
 // Join is for run alone. It makes the run serve those who have called since it
@@ -97,9 +126,19 @@ func (g *Group[T]) abandon(c *call[T]) {
 	}
 }
 
-// passLead is called with mu held when no run is under way.
+// enough callers share the cost of a run so widely that it waits for no more.
+const enough = 16
+
+// passLead is called with mu held when no run is under way, each time that
+// somebody is ready for one or doesn't prepare any more.
+//
+// A run that is worth waiting for is one of half of the callers: while it is
+// under way, the others prepare. How many there are is known by those who
+// prepare, and by those whom the last run served: they may be about to come
+// again. When nobody prepares, nobody can be waited for.
 func (g *Group[T]) passLead() {
-	g.running = len(g.waiting) > 0
+	n := len(g.waiting)
+	g.running = n > 0 && (g.preparing == 0 || n >= min(max(g.preparing, g.served), enough))
 	if g.running {
 		close(g.waiting[0].lead)
 	}
@@ -124,7 +163,7 @@ func (g *Group[T]) lead(leader *call[T]) {
 		}
 		b.end(errs)
 		g.mu.Lock()
-		g.batch = nil
+		g.batch, g.served = nil, len(b.calls)
 		g.passLead()
 		g.mu.Unlock()
 	}()

@@ -262,3 +262,127 @@ func TestAPanicLeavesNobodyWaiting(t *testing.T) {
 		}
 	})
 }
+
+// preparing is callers of a group who prepare until they are told, and the
+// runs that serve them.
+type preparing struct {
+	tell []chan error // what prepare is to return
+	got  []error      // what DoPrepared returned
+	runs [][]int
+	wg   sync.WaitGroup
+}
+
+func prepare(ctx context.Context, n int) *preparing {
+	p := &preparing{got: make([]error, n)}
+	g := groupcommit.New(func(_ context.Context, items []int) []error {
+		p.runs = append(p.runs, items)
+		return nil
+	})
+	for i := range n {
+		told := make(chan error)
+		p.tell = append(p.tell, told)
+		p.wg.Go(func() {
+			defer func() {
+				if err, panicked := recover().(error); panicked {
+					p.got[i] = err
+				}
+			}()
+			p.got[i] = g.DoPrepared(ctx, func() (int, error) {
+				err := <-told
+				if errors.Is(err, errPanic) {
+					panic(err)
+				}
+				return i, err
+			})
+		})
+	}
+	synctest.Wait()
+	return p
+}
+
+var errPanic = errors.New("panic")
+
+// say tells callers first to last, one after the other.
+func (p *preparing) say(first, last int, err error) {
+	for i := first; i <= last; i++ {
+		p.tell[i] <- err
+		synctest.Wait()
+	}
+}
+
+func (p *preparing) check(t *testing.T, runs ...[]int) {
+	t.Helper()
+	if !slices.EqualFunc(p.runs, runs, slices.Equal) {
+		t.Errorf("runs served %v, want %v", p.runs, runs)
+	}
+}
+
+func TestARunWaitsForHalfOfThoseWhoPrepare(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := prepare(t.Context(), 8)
+		p.say(0, 2, nil)
+		p.check(t)
+		p.say(3, 3, nil)
+		p.check(t, []int{0, 1, 2, 3})
+		// The first half doesn't come again; that it might doesn't stop these.
+		p.say(4, 6, nil)
+		p.check(t, []int{0, 1, 2, 3})
+		p.say(7, 7, nil)
+		p.check(t, []int{0, 1, 2, 3}, []int{4, 5, 6, 7})
+		p.wg.Wait()
+	})
+}
+
+func TestARunWaitsForNoMoreThanEnough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := prepare(t.Context(), 100)
+		p.say(0, 14, nil)
+		p.check(t)
+		p.say(15, 15, nil)
+		if len(p.runs) != 1 || len(p.runs[0]) != 16 {
+			t.Errorf("runs served %v, want one with 16", p.runs)
+		}
+		p.say(16, 99, nil)
+		p.wg.Wait()
+	})
+}
+
+func TestARunWaitsForNobodyWhoFails(t *testing.T) {
+	for _, failure := range []error{errors.New("failed"), errPanic} {
+		t.Run(failure.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := prepare(t.Context(), 6)
+				p.say(0, 1, nil)
+				p.check(t)
+				p.say(2, 3, failure)
+				p.check(t, []int{0, 1})
+				p.say(4, 4, nil)
+				p.say(5, 5, failure)
+				p.check(t, []int{0, 1}, []int{4})
+				p.wg.Wait()
+				for i, want := range []error{nil, nil, failure, failure, nil, failure} {
+					if !errors.Is(p.got[i], want) {
+						t.Errorf("%d: got %v, want %v", i, p.got[i], want)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestWhoGivesUpIsNotServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		p := prepare(ctx, 4)
+		p.say(0, 0, nil)
+		cancel() // while one waits for the others, who prepare
+		p.say(1, 3, nil)
+		p.wg.Wait()
+		p.check(t)
+		for i, err := range p.got {
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%d: got %v", i, err)
+			}
+		}
+	})
+}
