@@ -102,7 +102,7 @@ func refused(err error) bool {
 
 // update runs w in a transaction. It returns when the effect is on disk.
 // Requests that come while another transaction is being written share the
-// next one, also with some of the certificates that are being signed.
+// next one, which waits for some of the certificates that are being signed.
 func (ca *CA) update(ctx context.Context, w write) error { return ca.writes.Do(ctx, w) }
 
 func (ca *CA) commit(_ context.Context, writes []write) []error {
