@@ -33,7 +33,9 @@ import (
 //     nothing ever waited.
 //
 // Primes are found by luck, so this means something from some hundred devices
-// on: -benchtime 1000x.
+// on: -benchtime 1000x. And ext4 without a journal passes over the inodes of
+// files that were removed in the last minutes, one by one, which makes new ones
+// dear: have TMPDIR where no tests have just run.
 
 // perTurn is how many devices are enrolled before the baseline has its turn.
 const perTurn = 100
@@ -100,7 +102,7 @@ var caKeyBits = []int{2048, 4096}
 
 // BenchmarkRSA enrols at a CA in this process, over HTTP, whose signatures
 // take processor time that the keys then lack: with a key of 4096 bits, as
-// dojot's CAs have it, some ten times as much as with one of 2048.
+// dojot's CAs have it, five times as much as with one of 2048.
 func BenchmarkRSA(b *testing.B) {
 	for _, bits := range caKeyBits {
 		b.Run(fmt.Sprintf("ca=RSA-%d", bits), func(b *testing.B) {
