@@ -56,15 +56,19 @@ func (i *Issuer) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x50
 	if err != nil {
 		return nil, err
 	}
-	return i.SignUnder(ctx, chain, csr)
+	leaf, err := i.Enrol(ctx, csr)
+	if err != nil {
+		return nil, err
+	}
+	if err := leaf.CheckSignatureFrom(chain[0]); err != nil {
+		return nil, fmt.Errorf("ejbca: sign for %q: the certificate isn't signed by CA %q: %w", i.User, i.ca(), err)
+	}
+	return append([]*x509.Certificate{leaf}, chain[:len(chain)-1]...), nil
 }
 
-// SignUnder is Sign for those who have asked for the chain already: a thousand
-// end entities of one CA need not ask a thousand times.
-func (i *Issuer) SignUnder(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
-	if len(chain) == 0 {
-		return nil, fmt.Errorf("ejbca: sign for %q: no chain of CA %q", i.User, i.ca())
-	}
+// Enrol is Sign for those who know the chain already, a thousand end entities
+// of one CA, and check for themselves that the CA signed the certificate.
+func (i *Issuer) Enrol(ctx context.Context, csr *x509.CertificateRequest) (*x509.Certificate, error) {
 	password := i.Password
 	if i.Register {
 		if password == "" {
@@ -74,14 +78,7 @@ func (i *Issuer) SignUnder(ctx context.Context, chain []*x509.Certificate, csr *
 			return nil, err
 		}
 	}
-	leaf, err := i.Client.Sign(ctx, i.User, password, csr)
-	if err != nil {
-		return nil, err
-	}
-	if err := leaf.CheckSignatureFrom(chain[0]); err != nil {
-		return nil, fmt.Errorf("ejbca: sign for %q: the certificate isn't signed by CA %q: %w", i.User, i.ca(), err)
-	}
-	return append([]*x509.Certificate{leaf}, chain[:len(chain)-1]...), nil
+	return i.Client.Sign(ctx, i.User, password, csr)
 }
 
 // CRL returns a CRL of the CA with more than a third of its lifetime left: the

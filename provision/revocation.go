@@ -35,6 +35,9 @@ func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err 
 	if err != nil {
 		return keep(fmt.Errorf("asking the CA: %w", err))
 	}
+	if haveErr == nil && list != nil && bytes.Equal(have.Raw, list.Raw) {
+		return keep(nil)
+	}
 	if err := e.checkList(list); err != nil {
 		return keep(fmt.Errorf("the CA's list: %w", err))
 	}
@@ -42,9 +45,6 @@ func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err 
 		return keep(errors.New("the CA's list is older than the one there"))
 	}
 	e.list = list
-	if haveErr == nil && bytes.Equal(have.Raw, list.Raw) {
-		return keep(nil)
-	}
 	return func() error {
 		data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})
 		if err := e.write(e.Files.CRL, data, e.certMode()); err != nil {

@@ -131,10 +131,16 @@ func createTemp(dir, base, name string) (*os.File, error) {
 	if name == "" {
 		return os.CreateTemp(dir, base+tempMark+"*")
 	}
+	const flags = os.O_WRONLY | os.O_CREATE | os.O_EXCL
+	f, err := os.OpenFile(name, flags, 0o600)
+	if !errors.Is(err, fs.ErrExist) {
+		return f, err
+	}
+	// Only then, as a vain removal locks the folder, too.
 	if err := ignoreMissing(os.Remove(name)); err != nil {
 		return nil, err
 	}
-	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	return os.OpenFile(name, flags, 0o600)
 }
 
 // ownedBy spares the chown that an unprivileged process could not do but does

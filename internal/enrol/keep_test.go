@@ -3,6 +3,11 @@ package enrol_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"log/slog"
 	"strings"
@@ -53,4 +58,43 @@ func TestKeep(t *testing.T) {
 			t.Log(&log)
 		}
 	})
+}
+
+// signer is a CA without a network, whose waits are no concern of the clock.
+type signer struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+func newSigner(t *testing.T) *signer {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{Subject: pkix.Name{CommonName: "ca"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(10, 0, 0)}
+	cert, err := certify(template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &signer{cert, key}
+}
+
+func (s *signer) Chain(context.Context) ([]*x509.Certificate, error) {
+	return []*x509.Certificate{s.cert}, nil
+}
+
+func (s *signer) Sign(_ context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	cert, err := certify(&x509.Certificate{Subject: csr.Subject,
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: s.cert.NotAfter}, s.cert, csr.PublicKey, s.key)
+	return []*x509.Certificate{cert}, err
+}
+
+func certify(template, parent *x509.Certificate, key, signer any) (*x509.Certificate, error) {
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, key, signer)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseCertificate(der)
 }

@@ -173,18 +173,18 @@ func (s *Shared) CRL(ctx context.Context) (*x509.RevocationList, error) {
 	return s.list.do(func() (*x509.RevocationList, error) { return s.CA.CRL(ctx) })
 }
 
-// A Signer signs for one device, if it is told the CA's chain. *ejbca.Issuer
-// is one.
-type Signer interface {
-	SignUnder(ctx context.Context, chain []*x509.Certificate, csr *x509.CertificateRequest) ([]*x509.Certificate, error)
+// An Enroller has a certificate made for one device, which need not be checked
+// to be of the CA: whoever asks for it does that. *ejbca.Issuer is one.
+type Enroller interface {
+	Enrol(ctx context.Context, csr *x509.CertificateRequest) (*x509.Certificate, error)
 }
 
-// For returns the CA as one device sees it, who signs for it.
-func (s *Shared) For(signer Signer) provision.CA { return sharedFor{s, signer} }
+// For returns the CA as one device sees it.
+func (s *Shared) For(device Enroller) provision.CA { return sharedFor{s, device} }
 
 type sharedFor struct {
 	*Shared
-	signer Signer
+	device Enroller
 }
 
 // Sign is provision.CA's.
@@ -193,7 +193,11 @@ func (c sharedFor) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x
 	if err != nil {
 		return nil, err
 	}
-	return c.signer.SignUnder(ctx, chain, csr)
+	leaf, err := c.device.Enrol(ctx, csr)
+	if err != nil {
+		return nil, err
+	}
+	return append([]*x509.Certificate{leaf}, chain[:len(chain)-1]...), nil // without the root
 }
 
 // once remembers what the first call of a function returned.
