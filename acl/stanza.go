@@ -54,6 +54,7 @@ func newStanzas(flat string, ends []int) stanzas {
 	hash, numbers := newPerfectHash(names)
 	size := cellSize(ends)
 	cells, large := make([]byte, hash.count*size), []byte(nil)
+	_ = adviseHugePages(cells) // without them, all is as it was
 	start = 0
 	for i, end := range ends {
 		stanza := flat[start:end]
@@ -91,7 +92,7 @@ func (t *stanzas) find(name string) rules {
 		return ""
 	}
 	stanza := t.stanza(t.hash.number(name))
-	if len(stanza) < stanzaHead+len(name) || int(uint16At(stanza)) != len(name) || stanza[stanzaHead:stanzaHead+len(name)] != name {
+	if stanza == "" || nameOf(stanza) != name {
 		return ""
 	}
 	return rules(stanza[stanzaHead+len(name):])

@@ -1,0 +1,5 @@
+//go:build !linux
+
+package acl
+
+func adviseHugePages([]byte) error { return nil }
