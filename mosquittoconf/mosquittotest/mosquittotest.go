@@ -371,7 +371,9 @@ func (b *Broker) Reload() error {
 	if err != nil {
 		return err
 	}
-	if _, err = b.connection(ctx, from); errors.Is(err, syscall.ECONNREFUSED) {
+	_, err = b.connection(ctx, from)
+	if _, dialing := errors.AsType[*net.OpError](err); dialing {
+		// Refused, or reset if the broker ended while it was being made.
 		return b.ended(err)
 	}
 	return err
