@@ -151,7 +151,7 @@ func (g grants) held(want Access, topic string) bool {
 }
 
 // gains returns what to has and from has not: of to's own rules, of what only
-// from's own denials took, and, if asked, of to's patterns.
+// from's denials took, and, if asked, of to's patterns.
 func gains(from, to grants, patterns bool) []Rule {
 	list := to.own
 	if patterns {
@@ -181,19 +181,40 @@ func gains(from, to grants, patterns bool) []Rule {
 			if slices.Contains(to.own, d) {
 				continue
 			}
-			all := slices.Concat(to.own, to.patterns)
-			for i, r := range all {
-				if !r.Access.includes(want) || r.Access == Deny {
-					continue
-				}
-				// What denies r precedes it.
-				if topic, ok := meet(d.Topic, r.Topic); ok && !denied(all[:i], topic) {
+			for topic := range taken(d, want, slices.Concat(to.own, to.patterns)) {
+				add(want, topic)
+			}
+		}
+		// What a pattern denies is everybody's loss, unless to has rules of its
+		// own that come before patterns, and from hasn't.
+		for _, d := range from.patterns {
+			if d.Access != Deny {
+				break
+			}
+			for topic := range taken(d, want, to.own) {
+				if !from.held(want, topic) {
 					add(want, topic)
 				}
 			}
 		}
 	}
 	return found
+}
+
+// taken yields the topics for which there is access want by rules, and which d
+// denies.
+func taken(d Rule, want Access, rules []Rule) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for i, r := range rules {
+			if !r.Access.includes(want) || r.Access == Deny {
+				continue
+			}
+			// What denies r precedes it.
+			if topic, ok := meet(d.Topic, r.Topic); ok && !denied(rules[:i], topic) && !yield(topic) {
+				return
+			}
+		}
+	}
 }
 
 // denied tells whether rules deny all of topic.
