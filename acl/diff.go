@@ -192,7 +192,7 @@ func gains(from, to grants, patterns bool) []Rule {
 				break
 			}
 			for topic := range taken(d, want, to.own) {
-				if !from.held(want, topic) {
+				if !(grants{own: from.own}).held(want, topic) {
 					add(want, topic)
 				}
 			}

@@ -29,6 +29,7 @@ func TestDiff(t *testing.T) {
 		{"a rule becomes a pattern", "user u\ntopic write t/u/a\n", "pattern write t/%u/a\n", []string{"* +write t/%u/a"}},
 		{"a pattern becomes a rule", "pattern write t/%u/a\n", "user u\ntopic write t/u/a\n", []string{"* -write t/%u/a"}},
 		{"a rule becomes a pattern, but for what another denies", "user u\ntopic write +/#\n", "pattern write +/#\npattern deny c\n", []string{"* +write +/#", "u -write c"}},
+		{"a rule gives way to a denial of the client's name", "user u\ntopic read a/#\npattern read #\npattern deny %c\n", "user u\ntopic read b\npattern read #\npattern deny %c\n", []string{"u +read b -read a/#"}},
 		{"a pattern's denial of what a rule grants", "user u\ntopic write #\n", "user u\ntopic write #\npattern deny c\n", nil},
 		{"a denial of what a pattern grants", "pattern write t/%u/a\n", "pattern write t/%u/a\nuser u\ntopic deny #\n", []string{"u -write t/u/a"}},
 	} {
