@@ -69,9 +69,6 @@ func (e *ensuring) settle() error {
 	for _, f := range []struct{ step, path string }{
 		{StepKey, e.Files.Key}, {StepCSR, e.Files.CSR}, {StepCert, e.Files.Cert}, {StepCA, e.Files.CA}, {StepCRL, e.Files.CRL},
 	} {
-		if e.Owner == nil && f.path != e.Files.Key {
-			continue
-		}
 		a := durable.Attr{Owner: (*durable.Owner)(e.Owner)}
 		if f.path == e.Files.Key {
 			a.Mode = e.keyMode()

@@ -37,7 +37,11 @@ type Attr struct {
 }
 
 // Apply gives a file that is there the mode, unless that is 0, and the owner.
+// Where there is neither, it doesn't look for the file.
 func (a Attr) Apply(path string) error {
+	if a.Mode == 0 && a.Owner == nil {
+		return nil
+	}
 	is, err := AttrOf(path)
 	if err != nil {
 		return err

@@ -89,8 +89,13 @@ func TestWriteByATemporaryFileOfThatName(t *testing.T) {
 
 func TestApply(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
-	if err := (durable.Attr{}).Apply(path); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("nothing there: got %v", err)
+	for _, a := range []durable.Attr{{Mode: 0o600}, {Owner: &durable.Owner{UID: os.Getuid(), GID: os.Getgid()}}} {
+		if err := a.Apply(path); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%+v, nothing there: got %v", a, err)
+		}
+	}
+	if err := (durable.Attr{}).Apply(path); err != nil {
+		t.Errorf("nothing to give: got %v", err)
 	}
 	if err := os.WriteFile(path, nil, 0o644); err != nil {
 		t.Fatal(err)
