@@ -96,11 +96,19 @@ func parseCerts(data []byte) ([]*x509.Certificate, error) {
 }
 
 func parseList(data []byte) (*x509.RevocationList, error) {
+	der, err := decodeList(data)
+	if err != nil {
+		return nil, err
+	}
+	return x509.ParseRevocationList(der)
+}
+
+func decodeList(data []byte) ([]byte, error) {
 	block, rest := pem.Decode(data)
 	if block == nil || block.Type != typeCRL || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, fmt.Errorf("want one PEM block of type %q", typeCRL)
 	}
-	return x509.ParseRevocationList(block.Bytes)
+	return block.Bytes, nil
 }
 
 // maxFile bounds what is read; a PEM chain of a dozen certificates is a few

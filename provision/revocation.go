@@ -21,38 +21,52 @@ func (e *ensuring) findList(ctx context.Context, ca CA) (save func() error, err 
 	if !ok {
 		return func() error { return nil }, nil
 	}
+	list, whyNot := e.askForList(ctx, source)
+	if whyNot == nil && e.holdsList(list) {
+		e.list = list
+		return func() error { e.done(e.Files.CRL, Kept, nil); return nil }, nil
+	}
 	have, haveErr := e.readList()
 	e.list = have
-	// keep leaves the list that is there, if that is good; because is what is
-	// wrong with the CA's.
-	keep := func(because error) (func() error, error) {
-		if haveErr != nil {
-			return nil, because
-		}
-		return func() error { e.done(e.Files.CRL, Kept, because); return nil }, nil
+	if whyNot == nil && have != nil && older(list, have) {
+		whyNot = errors.New("the CA's list is older than the one there")
 	}
+	switch {
+	case whyNot == nil:
+		e.list = list
+		return func() error { return e.saveList(list, haveErr) }, nil
+	case haveErr == nil:
+		return func() error { e.done(e.Files.CRL, Kept, whyNot); return nil }, nil
+	}
+	return nil, whyNot
+}
+
+// askForList returns the CA's list, verified.
+func (e *ensuring) askForList(ctx context.Context, source CRLSource) (*x509.RevocationList, error) {
 	list, err := source.CRL(ctx)
 	if err != nil {
-		return keep(fmt.Errorf("asking the CA: %w", err))
-	}
-	if haveErr == nil && list != nil && bytes.Equal(have.Raw, list.Raw) {
-		return keep(nil)
+		return nil, fmt.Errorf("asking the CA: %w", err)
 	}
 	if err := e.checkList(list); err != nil {
-		return keep(fmt.Errorf("the CA's list: %w", err))
+		return nil, fmt.Errorf("the CA's list: %w", err)
 	}
-	if have != nil && older(list, have) {
-		return keep(errors.New("the CA's list is older than the one there"))
+	return list, nil
+}
+
+// holdsList reports whether list is the one on disk. That need not be parsed
+// for it: a long list takes a while, and all devices of a fleet have the same.
+func (e *ensuring) holdsList(list *x509.RevocationList) bool {
+	der, err := readFileOf(e.Files.CRL, maxList, decodeList)
+	return err == nil && bytes.Equal(der, list.Raw)
+}
+
+func (e *ensuring) saveList(list *x509.RevocationList, because error) error {
+	data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})
+	if err := e.write(e.Files.CRL, data, e.certMode()); err != nil {
+		return err
 	}
-	e.list = list
-	return func() error {
-		data := pem.EncodeToMemory(&pem.Block{Type: typeCRL, Bytes: list.Raw})
-		if err := e.write(e.Files.CRL, data, e.certMode()); err != nil {
-			return err
-		}
-		e.done(e.Files.CRL, Made, haveErr)
-		return nil
-	}, nil
+	e.done(e.Files.CRL, Made, because)
+	return nil
 }
 
 // readList reads the list on disk. Beside an error, it returns one that has
