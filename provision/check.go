@@ -59,6 +59,8 @@ func (p *Problem) Unwrap() error { return p.Err }
 // should, and otherwise a *Problem. What a broker's alert leaves open, it looks
 // for in the client's files, the broker's list and its rules.
 //
+// When ctx is canceled, the error is context.Canceled alone.
+//
 // It speaks TLS 1.2, in which a refusal has words, and 1.3 only with a broker
 // that wants nothing else: there, the alert comes with the first read.
 //
@@ -94,6 +96,9 @@ func Check(ctx context.Context, t Target) error {
 	if err == nil {
 		return c.expectRefusal()
 	}
+	if errors.Is(err, context.Canceled) {
+		return err
+	}
 	if e, ok := c.explain(err); ok {
 		return &Problem{e, err}
 	}
@@ -113,7 +118,12 @@ type check struct {
 	sent  [][]byte // with the leaf
 }
 
-func (c *check) try(ctx context.Context, config *tls.Config) error {
+func (c *check) try(ctx context.Context, config *tls.Config) (err error) {
+	defer func() {
+		if err != nil && ctx.Err() != nil {
+			err = ctx.Err() // the connection says of its end only that it was closed
+		}
+	}()
 	host, _, err := net.SplitHostPort(c.Addr)
 	if err != nil {
 		return err

@@ -1,6 +1,7 @@
 package provision_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -12,6 +13,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -408,5 +410,59 @@ func TestExplainVersion(t *testing.T) {
 	}
 	if e, ok := provision.Explain(err); !ok || !strings.Contains(e.Cause, "wants a newer TLS version") {
 		t.Errorf("%v is explained by %q", err, e)
+	}
+}
+
+// A broker that reads a large ACL file answers nobody, and one that is stopped
+// does not either: before the handshake, and after it.
+func TestCheckOfBrokerThatIsSilent(t *testing.T) {
+	s := newSite(t)
+	for _, tc := range []struct {
+		name   string
+		listen func() (net.Listener, error)
+	}{
+		{"no handshake", func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }},
+		{"no CONNACK", func() (net.Listener, error) {
+			pair, err := s.broker.KeyPair()
+			if err != nil {
+				return nil, err
+			}
+			return tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*pair}, MaxVersion: tls.VersionTLS12})
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			listener, err := tc.listen()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer listener.Close()
+			ctx, cancel := context.WithCancel(t.Context())
+			served := make(chan error, 1)
+			go func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					served <- err
+					return
+				}
+				defer conn.Close()
+				if conn, ok := conn.(*tls.Conn); ok {
+					if err := conn.Handshake(); err != nil {
+						served <- err
+						return
+					}
+				}
+				_, err = io.CopyN(io.Discard, conn, 1) // it has said something, and waits
+				cancel()
+				_, _ = io.Copy(io.Discard, conn) // until it gives up
+				served <- err
+			}()
+			err = provision.Check(ctx, provision.Target{Addr: listener.Addr().String(), Files: s.device, ServerName: "localhost"})
+			if !errors.Is(err, context.Canceled) || errors.As(err, new(*provision.Problem)) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
