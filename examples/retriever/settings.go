@@ -95,7 +95,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 	flags.BoolVar(&s.plan, "plan", false, "say what would be done, judging by the files alone, and do nothing")
 	flags.BoolVar(&s.renew, "renew", false, "for cron: say nothing about what stays")
 	flags.BoolVar(&s.daemon, "daemon", false, "do not end, but keep the devices' files fresh")
-	flags.IntVar(&s.parallel, "parallel", 0, "how many devices to work on at once (default: four for each processor)")
+	flags.IntVar(&s.parallel, "parallel", 0, "how many devices to work on at once (default: some for each processor)")
 	flags.StringVar(&s.reportTo, "report", "", "a file for a report in JSON; - is standard output, and then all else goes to standard error")
 	flags.StringVar(&s.p12In, "p12-password-file", "", "write key, certificate and CA to DEVICE.p12, too, with the password in the first line of this file")
 	help := flags.BoolP("help", "h", false, "print this text")

@@ -8,13 +8,18 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"fmt"
+	"io"
+	mathrand "math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
@@ -32,20 +37,23 @@ import (
 //     that a device takes, the CA's work included: what the rate could be if
 //     nothing ever waited.
 //
-// Primes are found by luck, so this means something from some hundred devices
-// on: -benchtime 1000x. And ext4 without a journal passes over the inodes of
-// files that were removed in the last minutes, one by one, which makes new ones
-// dear: have TMPDIR where no tests have just run.
+// A turn ends with processors that have nothing left to do, so this means
+// something from some hundred devices on: -benchtime 1000x. And ext4 without a
+// journal passes over the inodes of files that were removed in the last
+// minutes, one by one, which makes new ones dear: have TMPDIR where no tests
+// have just run.
 
 // perTurn is how many devices are enrolled before the baseline has its turn.
 const perTurn = 100
 
 type effort struct{ wall, cpu time.Duration }
 
-func measure(f func()) effort {
+// measure adds what f takes.
+func (e *effort) measure(f func()) {
 	began, used := time.Now(), processorTime()
 	f()
-	return effort{time.Since(began), processorTime() - used}
+	e.wall += time.Since(began)
+	e.cpu += processorTime() - used
 }
 
 func processorTime() time.Duration {
@@ -56,23 +64,35 @@ func processorTime() time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-func (e *effort) add(more effort) { e.wall += more.wall; e.cpu += more.cpu }
-
 // compare enrols b.N devices and does the baseline as often.
 func compare(b *testing.B, unit string, renewer func(device string) *provision.Renewer, baseline func()) {
 	b.Helper()
+	luck := sameLuck(b)
 	var enrolled, bare effort
-	for first := 0; first < b.N; first += perTurn {
+	for turn := range (b.N + perTurn - 1) / perTurn {
 		run := &enrol.Run{Renewer: renewer}
-		for i := first; i < min(first+perTurn, b.N); i++ {
+		for i := turn * perTurn; i < min((turn+1)*perTurn, b.N); i++ {
 			run.Devices = append(run.Devices, fmt.Sprintf("dev%06d", i))
 		}
-		enrolled.add(measure(func() {
-			if err := run.Do(b.Context()).Err(); err != nil {
-				b.Fatal(err)
-			}
-		}))
-		bare.add(measure(func() { onAll(len(run.Devices), baseline) }))
+		both := []func(){
+			func() {
+				defer enrol.Oversubscribe()() // as the retriever does
+				enrolled.measure(func() {
+					if err := run.Do(b.Context()).Err(); err != nil {
+						b.Fatal(err)
+					}
+				})
+			},
+			func() { bare.measure(func() { onAll(len(run.Devices), baseline) }) },
+		}
+		if turn%2 == 1 {
+			slices.Reverse(both) // a machine that slows down does so for both
+		}
+
+		for _, f := range both {
+			luck.seed(turn)
+			f()
+		}
 	}
 	b.ReportMetric(float64(b.N)/enrolled.wall.Seconds(), "devices/s")
 	b.ReportMetric(100*bare.wall.Seconds()/enrolled.wall.Seconds(), unit)
@@ -80,22 +100,53 @@ func compare(b *testing.B, unit string, renewer func(device string) *provision.R
 	b.ReportMetric(0, "ns/op") // which would be of both
 }
 
-// onAll calls f n times, on all processors.
+// candidates is a source of random bytes that gives the same numbers to try for
+// primes after each seeding, whichever goroutine asks for them: some keys take
+// ten times as long to find as others, but here all keys of a turn take as
+// long as all keys of the baseline's.
+type candidates struct {
+	rest io.Reader // of random bytes that are for something else
+
+	mu   sync.Mutex
+	next *mathrand.ChaCha8
+}
+
+func (c *candidates) seed(n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.next = mathrand.NewChaCha8([32]byte{byte(n), byte(n >> 8), byte(n >> 16)})
+}
+
+func (c *candidates) Read(p []byte) (int, error) {
+	const prime = provision.DefaultKeyBits / 2 / 8
+	if len(p) != prime {
+		return c.rest.Read(p)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.next.Read(p)
+}
+
+// sameLuck has all RSA keys made from candidates. A Go that doesn't know the
+// setting any more makes them by chance, and the results scatter.
+func sameLuck(b *testing.B) *candidates {
+	b.Helper()
+	b.Setenv("GODEBUG", "cryptocustomrand=1")
+	luck := &candidates{rest: rand.Reader}
+	b.Cleanup(func() { rand.Reader = luck.rest })
+	rand.Reader = luck
+	return luck
+}
+
+// onAll calls f n times, on all processors, and as often at once as a Run
+// would: at the end of a turn no processor has nothing left to do for long.
 func onAll(n int, f func()) {
-	var all sync.WaitGroup
-	work := make(chan struct{})
-	for range runtime.GOMAXPROCS(0) {
-		all.Go(func() {
-			for range work {
-				f()
-			}
-		})
-	}
+	var work errgroup.Group
+	work.SetLimit(4 * runtime.GOMAXPROCS(0))
 	for range n {
-		work <- struct{}{}
+		work.Go(func() error { f(); return nil })
 	}
-	close(work)
-	all.Wait()
+	work.Wait()
 }
 
 var caKeyBits = []int{2048, 4096}

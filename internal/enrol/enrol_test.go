@@ -8,6 +8,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -200,6 +201,27 @@ func TestRunEnds(t *testing.T) {
 	report := run.Do(ctx)
 	if got, want := statuses(report), "a made, b skipped, c skipped"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+func TestOversubscribe(t *testing.T) {
+	places := runtime.GOMAXPROCS(0)
+	for _, tc := range []struct {
+		env  string
+		want int
+	}{
+		{"", 2 * places},
+		{"7", places}, // which the runtime has read at the start
+	} {
+		t.Setenv("GOMAXPROCS", tc.env)
+		restore := enrol.Oversubscribe()
+		if got := runtime.GOMAXPROCS(0); got != tc.want {
+			t.Errorf("GOMAXPROCS=%q: got %d, want %d", tc.env, got, tc.want)
+		}
+		restore()
+		if got := runtime.GOMAXPROCS(0); got != places {
+			t.Errorf("GOMAXPROCS=%q: %d in the end, want %d", tc.env, got, places)
+		}
 	}
 }
 

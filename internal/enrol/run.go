@@ -27,7 +27,7 @@ type Run struct {
 	// several goroutines at a time.
 	Renewer func(device string) *provision.Renewer
 	// Parallel is how many devices are worked on at once. 0 is four for each
-	// processor: while some wait for the CA or the disk, others make keys.
+	// of GOMAXPROCS: while some wait for the CA or the disk, others make keys.
 	Parallel int
 	// Done, if not nil, is told of each device, one at a time.
 	Done func(Result)
