@@ -36,25 +36,40 @@ type Attr struct {
 	Temp string
 }
 
-// Apply gives a file that is there the mode, unless that is 0, and the owner.
-// Where there is neither, it doesn't look for the file.
+// Apply gives a regular file that is there the mode, unless that is 0, and the
+// owner. Where there is neither, it doesn't look for the file. It leaves what
+// else has that name as it is, and follows no symbolic link: whoever may write
+// to the folder could have any file of the system given away.
 func (a Attr) Apply(path string) error {
 	if a.Mode == 0 && a.Owner == nil {
 		return nil
 	}
-	is, err := AttrOf(path)
+	info, err := os.Lstat(path)
+	if err != nil || !info.Mode().IsRegular() || a.fits(info) {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err
 	}
-	if a.Owner != nil && (is.Owner == nil || *is.Owner != *a.Owner) {
-		if err := os.Chown(path, a.Owner.UID, a.Owner.GID); err != nil {
+	defer f.Close()
+	if info, err = f.Stat(); err != nil || !info.Mode().IsRegular() {
+		return err
+	}
+	if a.Owner != nil && !ownedBy(info, *a.Owner) {
+		if err := f.Chown(a.Owner.UID, a.Owner.GID); err != nil {
 			return err
 		}
 	}
-	if a.Mode != 0 && is.Mode != a.Mode {
-		return os.Chmod(path, a.Mode)
+	if a.Mode != 0 && info.Mode().Perm() != a.Mode {
+		return f.Chmod(a.Mode)
 	}
 	return nil
+}
+
+// fits reports whether there is nothing to Apply.
+func (a Attr) fits(info fs.FileInfo) bool {
+	return (a.Owner == nil || ownedBy(info, *a.Owner)) && (a.Mode == 0 || info.Mode().Perm() == a.Mode)
 }
 
 // AttrOf returns the mode and owner of the file at path, to replace it with
@@ -107,9 +122,15 @@ func Write(path string, a Attr, write func(io.Writer) error) (err error) {
 	}
 	// Owner first: chown clears mode bits, and a file must not become
 	// readable to others before it belongs to whom it should.
-	if a.Owner != nil && !ownedBy(tmp, *a.Owner) {
-		if err := tmp.Chown(a.Owner.UID, a.Owner.GID); err != nil {
-			return fmt.Errorf("giving %s its owner: %w", path, err)
+	if a.Owner != nil {
+		info, err := tmp.Stat()
+		if err != nil {
+			return err
+		}
+		if !ownedBy(info, *a.Owner) {
+			if err := tmp.Chown(a.Owner.UID, a.Owner.GID); err != nil {
+				return fmt.Errorf("giving %s its owner: %w", path, err)
+			}
 		}
 	}
 	mode := a.Mode
@@ -149,11 +170,7 @@ func createTemp(dir, base, name string) (*os.File, error) {
 
 // ownedBy spares the chown that an unprivileged process could not do but does
 // not need either.
-func ownedBy(f *os.File, want Owner) bool {
-	info, err := f.Stat()
-	if err != nil {
-		return false
-	}
+func ownedBy(info fs.FileInfo, want Owner) bool {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	return ok && int(st.Uid) == want.UID && int(st.Gid) == want.GID
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 	"testing"
 
 	"github.com/dojot/mqtt-manager-go/internal/durable"
@@ -123,6 +124,34 @@ func TestApply(t *testing.T) {
 	}
 	if a, err := durable.AttrOf(path); err != nil || a.Owner.UID != 1 || a.Owner.GID != 1 {
 		t.Errorf("owner %v, %v, want 1 and 1", a.Owner, err)
+	}
+}
+
+// Whoever may write to the folder could lead it anywhere.
+func TestApplyLeavesOtherThingsAlone(t *testing.T) {
+	dir := t.TempDir()
+	file, link, pipe := filepath.Join(dir, "file"), filepath.Join(dir, "link"), filepath.Join(dir, "pipe")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.Symlink(file, link), syscall.Mkfifo(pipe, 0o644), os.Chmod(dir, 0o755)); err != nil {
+		t.Fatal(err)
+	}
+	attr := durable.Attr{Mode: 0o600}
+	if os.Getuid() == 0 {
+		attr.Owner = &durable.Owner{UID: 1, GID: 1}
+	}
+	for _, path := range []string{link, pipe, dir} {
+		before, err := durable.AttrOf(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := attr.Apply(path); err != nil {
+			t.Error(err)
+		}
+		if after, err := durable.AttrOf(path); err != nil || after.Mode != before.Mode || *after.Owner != *before.Owner {
+			t.Errorf("%s was %v of %v, is %v of %v: %v", path, before.Mode, before.Owner, after.Mode, after.Owner, err)
+		}
 	}
 }
 
