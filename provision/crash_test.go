@@ -194,3 +194,67 @@ func TestTakeUp(t *testing.T) {
 		})
 	}
 }
+
+// When the CA was rebuilt and the key stays, the old pair fits until the last
+// rename: readers must not take it for the new CA's.
+func TestTakeUpOfARebuiltCA(t *testing.T) {
+	for _, tc := range []struct{ inPlace, beside []string }{
+		{nil, []string{"ca", "crt"}},
+		{[]string{"ca"}, []string{"crt"}},
+		{[]string{"ca", "crt"}, nil},
+		{nil, []string{"ca"}},
+	} {
+		id, rebuilt := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
+		ensure(t, id, newTestCA(t, "ca"))
+		write(t, rebuilt.Files.Key, read(t, id.Files.Key))
+		ca := newTestCA(t, "ca")
+		ensure(t, rebuilt, ca)
+		paths := map[string]string{"ca": id.Files.CA, "crt": id.Files.Cert}
+		besides := map[string]string{"ca": id.Files.CA + ".24f6.crt.next", "crt": id.Files.Cert + ".next"}
+		from := map[string]string{"ca": read(t, rebuilt.Files.CA), "crt": read(t, rebuilt.Files.Cert)}
+		for _, file := range tc.inPlace {
+			write(t, paths[file], from[file])
+		}
+		for _, file := range tc.beside {
+			write(t, besides[file], from[file])
+		}
+		pair, err := id.Files.KeyPair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		chain, err := id.Files.Chain()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := pair.Leaf.CheckSignatureFrom(chain[0]); err != nil {
+			t.Errorf("%v in place, %v beside: %v", tc.inPlace, tc.beside, err)
+		}
+		if got, want := ensure(t, id, ca), "certificate kept"; !strings.Contains(got, want) && len(tc.beside) != 1 {
+			t.Errorf("%v in place, %v beside: taken up: %s", tc.inPlace, tc.beside, got)
+		}
+	}
+}
+
+// What cannot be read just now may be decided all the same.
+func TestTakeUpOfWhatCannotBeRead(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
+	ensure(t, id, ca)
+	ensure(t, other, ca)
+	write(t, id.Files.Key, read(t, other.Files.Key))
+	loop := id.Files.Cert + ".next" // to itself, for a read that fails
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := id.Ensure(t.Context(), ca); err == nil || !strings.Contains(err.Error(), loop) {
+		t.Errorf("got %v, want an error of %s", err, loop)
+	}
+	if err := os.Remove(loop); err != nil {
+		t.Fatal("it was discarded")
+	}
+	write(t, loop, read(t, other.Files.Cert))
+	ensure(t, id, ca)
+	if !leaf(t, id.Files).Equal(leaf(t, other.Files)) {
+		t.Error("what was decided is not in service")
+	}
+}

@@ -63,12 +63,13 @@ func (r *Renewer) Once(ctx context.Context) ([]Step, error) {
 		return nil, err
 	}
 	e := &ensuring{Identity: id}
+	outstanding := r.Pending()
 	if r.Changed != nil {
 		// Before anything changes, so that a crash cannot come between.
 		e.changing = func() error { return durable.WriteFile(r.marker(), nil, e.attr(0o600)) }
 	}
 	err := e.run(ctx, r.CA)
-	if err != nil && !onlyList(err) || !r.Pending() {
+	if err != nil && !onlyList(err) && !outstanding || !r.Pending() {
 		return e.steps, err
 	}
 	if hookErr := r.Changed(ctx); hookErr != nil {

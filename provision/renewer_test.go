@@ -124,3 +124,29 @@ func TestRenewerTellsAfterACrash(t *testing.T) {
 		t.Error("the marker is still there")
 	}
 }
+
+// A CA that is down is no reason to keep quiet about what changed before.
+func TestRenewerTellsWithoutCA(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	id := newP256(t)
+	down := errors.New("it is down")
+	calls := 0
+	r := &provision.Renewer{Identity: id, CA: chainAndSign{ca}, Changed: func(context.Context) error {
+		if calls++; calls == 1 {
+			return down
+		}
+		return nil
+	}}
+	if _, err := r.Once(t.Context()); !errors.Is(err, down) {
+		t.Fatalf("got %v, want the hook's error", err)
+	}
+	id.Now = func() time.Time { return time.Now().Add(25 * 24 * time.Hour) }
+	r.CA = chainOf{ca.cert}
+	if _, err := r.Once(t.Context()); err == nil || errors.As(err, new(*provision.HookError)) || calls != 2 || r.Pending() {
+		t.Errorf("got %v, told %d times, pending %v; want the CA's error, told again", err, calls, r.Pending())
+	}
+	// This try changed nothing, so there is nothing to tell.
+	if _, err := r.Once(t.Context()); err == nil || calls != 2 || r.Pending() {
+		t.Errorf("got %v, told %d times, pending %v", err, calls, r.Pending())
+	}
+}

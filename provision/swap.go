@@ -55,9 +55,14 @@ func (e *ensuring) swap(chain, key, csr, cert []byte) error {
 	return e.finish()
 }
 
-// takeUp finishes a swap that was decided, or clears away one that was not.
+// takeUp finishes a swap that was decided, or clears away one that was not. It
+// does neither when it cannot tell, because a file cannot be read just now.
 func (e *ensuring) takeUp() error {
-	if _, err := e.Files.nextPair(); err != nil {
+	_, err := e.Files.nextPair()
+	if errors.As(err, new(*fs.PathError)) && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err != nil {
 		return e.discard()
 	}
 	if err := e.change(); err != nil {

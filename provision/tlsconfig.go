@@ -13,7 +13,8 @@ import (
 // there. The CA is read once: a client that is to live through a CA that is
 // built anew calls TLSConfig for each connection. TLS 1.2 is the minimum.
 //
-// ServerName is left empty: most clients fill in the host that they dial.
+// ServerName is left empty: most clients fill in the host that they dial. A
+// ClientSessionCache goes on with the certificate of the first handshake.
 func TLSConfig(files Files) (*tls.Config, error) {
 	chain, err := files.Chain()
 	if err != nil {
@@ -46,10 +47,11 @@ func (f Files) KeyPair() (pair *tls.Certificate, err error) {
 		return nil, f.invalid
 	}
 	for range 3 {
-		if pair, err = readPair(f.Key, f.Cert); err == nil {
+		// First, as the old pair may be there still, and the new CA already.
+		if pair, err := f.nextPair(); err == nil {
 			return pair, nil
 		}
-		if pair, err := f.nextPair(); err == nil {
+		if pair, err = readPair(f.Key, f.Cert); err == nil {
 			return pair, nil
 		}
 	}
