@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 )
@@ -30,13 +31,16 @@ type ensuring struct {
 	chainIsNew  bool                 // its file has yet to be written
 	whyNewChain error                // what is wrong with the file that is there
 	list        *x509.RevocationList // verified, of chain[0]; nil if there is none
+	ends        time.Time            // of a certificate that is good, but to be renewed
 	key         crypto.Signer
 	csr         *x509.CertificateRequest
 }
 
 func (e *ensuring) run(ctx context.Context, ca CA) error {
-	if err := os.MkdirAll(filepath.Dir(e.Files.Key), 0o755); err != nil {
-		return &StepError{StepKey, e.Files.Key, err}
+	for _, path := range e.Files.set() {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return &StepError{StepKey, path, err}
+		}
 	}
 	if err := e.takeUp(); err != nil {
 		return &StepError{StepCert, e.Files.Cert, err}
@@ -166,7 +170,7 @@ func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error
 	if err != nil {
 		return fmt.Errorf("having it signed: %w", err)
 	}
-	if err := e.checkCert(certs, e.key.Public()); err != nil {
+	if err := e.checkAnswer(certs); err != nil {
 		return fmt.Errorf("the CA's answer is not what was asked for: %w", err)
 	}
 	if newKey == nil && !e.chainIsNew {
@@ -274,6 +278,13 @@ func (e *ensuring) planned(path string, why error) {
 }
 
 func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
+	limit := maxFile
+	if path == e.Files.CRL {
+		limit = maxList
+	}
+	if len(data) > limit {
+		return fmt.Errorf("%d bytes (want at most %d)", len(data), limit)
+	}
 	if err := e.change(); err != nil {
 		return err
 	}

@@ -3,7 +3,10 @@ package provision_test
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -363,6 +366,7 @@ func TestUsages(t *testing.T) {
 		{"a server's for a client", []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, nil, "clientAuth"},
 		{"a client's for both", []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 			[]x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, x509.ExtKeyUsageServerAuth}, "serverAuth"},
+		{"a client's for nothing", []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, []x509.ExtKeyUsage{}, ""},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id := newP256(t)
@@ -373,6 +377,49 @@ func TestUsages(t *testing.T) {
 				t.Errorf("got %v, want %q", err, tc.words)
 			}
 		})
+	}
+	t.Run("of a CA for servers", func(t *testing.T) {
+		ca.edit = nil
+		servers := ca.sub(t, "servers")
+		servers.cert = ca.issue(t, caTemplate("servers"), usage(x509.ExtKeyUsageServerAuth), servers.key.Public())
+		if _, err := newP256(t).Ensure(t.Context(), servers); err == nil || !strings.Contains(err.Error(), "clientAuth") {
+			t.Errorf("got %v, want clientAuth to be excluded", err)
+		}
+	})
+}
+
+// The forms in which OpenSSL writes keys.
+func TestForeignKeys(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1 := string(pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der}))
+	for _, tc := range []struct{ name, text, words string }{
+		{"SEC 1", sec1, ""},
+		{"openssl ecparam -genkey", "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + sec1, ""},
+		{"with text before it, and CRLF", strings.ReplaceAll("Private-Key: (256 bit)\n"+sec1, "\n", "\r\n"), ""},
+		{"PKCS #8 with a password", strings.ReplaceAll(sec1, "EC PRIVATE", "ENCRYPTED PRIVATE"), "password"},
+		{"with a password", strings.Replace(sec1, "KEY-----\n", "KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", 1), "password"},
+		{"cut short", sec1[:100], "no PEM block"},
+		{"of another kind", strings.ReplaceAll(sec1, "EC PRIVATE", "PUBLIC"), "PUBLIC KEY"},
+	} {
+		id := newP256(t)
+		if err := os.MkdirAll(filepath.Dir(id.Files.Key), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		write(t, id.Files.Key, tc.text)
+		_, err := id.Ensure(t.Context(), newTestCA(t, "IOTmidCA"))
+		if (err == nil) != (tc.words == "") || err != nil && !strings.Contains(err.Error(), tc.words) {
+			t.Errorf("%s: got %v, want %q", tc.name, err, tc.words)
+		}
+		if read(t, id.Files.Key) != tc.text {
+			t.Errorf("%s: the key was replaced", tc.name)
+		}
 	}
 }
 

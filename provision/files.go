@@ -13,7 +13,7 @@ type Files struct {
 	CSR  string // PKCS #10 request
 	Cert string // the certificate, followed by intermediates if its issuer is one
 	CA   string // the CA's chain, the issuer first
-	CRL  string // the CA's revocation list; empty: none is kept
+	CRL  string // the CA's revocation list; empty: none is kept, and it is no error if none can be had
 
 	invalid error // what DeviceFiles was given is no name
 }
@@ -53,12 +53,40 @@ func BrokerFiles(dir string) Files {
 	}
 }
 
-// Chain reads the CA's certificates, the issuer first.
+// Chain reads the CA's certificates, the issuer first: those that belong to
+// what KeyPair reads, even if they are just being replaced.
 func (f Files) Chain() ([]*x509.Certificate, error) {
 	if f.invalid != nil {
 		return nil, f.invalid
 	}
+	if _, err := f.nextPair(); err == nil {
+		if chain, err := readFile(f.nextOf(f.CA), parseCerts); err == nil {
+			return chain, nil
+		}
+	}
 	return readFile(f.CA, parseCerts)
+}
+
+// validate asks for what Ensure writes, each under a name of its own.
+func (f Files) validate() error {
+	if f.invalid != nil {
+		return f.invalid
+	}
+	seen := map[string]bool{}
+	for _, file := range []struct{ field, path string }{
+		{"key file", f.Key}, {"request file", f.CSR}, {"certificate file", f.Cert}, {"CA file", f.CA}, {"list file", f.CRL},
+	} {
+		path := filepath.Clean(file.path)
+		switch {
+		case file.path == "" && file.field == "list file":
+		case file.path == "":
+			return &FieldError{file.field, file.path, "a path"}
+		case seen[path]:
+			return &FieldError{file.field, file.path, "a path that no other file has"}
+		}
+		seen[path] = true
+	}
+	return nil
 }
 
 // Leaf reads the identity's certificate.

@@ -44,10 +44,10 @@ type Identity struct {
 	// Overwrite makes everything anew. What is there stays in place until the
 	// new certificate is at hand.
 	Overwrite bool
-	// RenewBefore is how long before its end a certificate is renewed.
-	// 0 means when a third of its lifetime is left. Either is up to a tenth
-	// longer, by a number drawn from the certificate, so that a fleet that was
-	// issued in one go does not come back in one go.
+	// RenewBefore is how long before its end a certificate is renewed, at
+	// most two thirds of its lifetime. 0 means when a third is left. Either is
+	// up to a tenth longer, by a number drawn from the certificate, so that a
+	// fleet that was issued in one go does not come back in one go.
 	RenewBefore time.Duration
 	// Owner owns the files; nil is this process's user and group, and leaves
 	// files that are there as they are.
@@ -108,8 +108,8 @@ const (
 	StepCRL  = "revocation list"
 )
 
-// Ensure brings the files into order and returns what it did, in order: CA
-// chain, key, request, certificate, revocation list. It is idempotent. What is
+// Ensure brings the files into order and returns what it did about CA chain,
+// key, request, certificate and revocation list. It is idempotent. What is
 // missing, expired, about to expire, revoked, for another key or name or of
 // another CA is made anew; a key only if there is none, its certificate was
 // revoked, or Overwrite says so.
@@ -117,8 +117,8 @@ const (
 // Nothing that is in service changes before the new certificate has been
 // checked: it must carry the key, the names, the usages and a current validity,
 // and chain to the CA. On error, the files are what they were, except that a
-// CA chain, a key or a request that was missing may now be there, for the next
-// call to use.
+// CA chain or a key that was missing, and a request that was or did not fit,
+// may now be there, for the next call to use.
 //
 // Key and certificate change as a set, and with them the CA's file, if the CA
 // was built anew. What is new is written beside the old first, with the suffix

@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"io/fs"
+	"math"
 	"math/big"
 	"net"
 	"os"
@@ -192,8 +193,13 @@ func TestEnsureMends(t *testing.T) {
 			server.Advance(800 * 24 * time.Hour)
 			id.Now = server.Now
 		}, grownUp},
-		{"renewal wanted early", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
-			id.RenewBefore = 10 * 365 * 24 * time.Hour
+		{"renewal wanted as early as can be", func(t *testing.T, id *provision.Identity, server *ejbcatest.Server) {
+			server.Advance(300 * 24 * time.Hour)
+			id.Now = server.Now
+			id.RenewBefore = math.MaxInt64
+		}, grownUp},
+		{"intermediate cut short", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
+			write(t, id.Files.Cert, read(t, id.Files.Cert)+read(t, id.Files.CA)[:200])
 		}, renewed},
 		{"key of somebody else", func(t *testing.T, id *provision.Identity, _ *ejbcatest.Server) {
 			key, err := rsa.GenerateKey(rand.Reader, 2048)
@@ -218,10 +224,8 @@ func TestEnsureMends(t *testing.T) {
 			if _, err := provision.TLSConfig(id.Files); err != nil {
 				t.Error(err)
 			}
-			if tc.name != "renewal wanted early" { // which is wanted each time
-				if got := ensure(t, id, ca); got != allKept {
-					t.Errorf("once more: %s, want %s", got, allKept)
-				}
+			if got := ensure(t, id, ca); got != allKept {
+				t.Errorf("once more: %s, want %s", got, allKept)
 			}
 		})
 	}
@@ -365,6 +369,19 @@ func TestAnswersThatAreNotTheCertificate(t *testing.T) {
 		{"a CA certificate", func(csr *x509.CertificateRequest) *x509.Certificate {
 			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
 		}, "CA certificate"},
+		{"two names", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) {
+				c.Subject.ExtraNames = []pkix.AttributeTypeAndValue{{Type: []int{2, 5, 4, 3}, Value: "admin"}, {Type: []int{2, 5, 4, 3}, Value: "24f6"}}
+			})
+		}, `"admin, 24f6"`},
+		{"for encryption alone", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })
+		}, "key usage"},
+		{"too large for its file", func(csr *x509.CertificateRequest) *x509.Certificate {
+			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) {
+				c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3}, Value: make([]byte, 1<<20)}}
+			})
+		}, "want at most"},
 		{"nothing", func(*x509.CertificateRequest) *x509.Certificate { return nil }, "no certificate"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -394,6 +411,53 @@ type chainOf []*x509.Certificate
 func (c chainOf) Chain(context.Context) ([]*x509.Certificate, error) { return c, nil }
 func (c chainOf) Sign(context.Context, *x509.CertificateRequest) ([]*x509.Certificate, error) {
 	return nil, errors.New("not here")
+}
+
+// A certificate that is to be renewed, but good, is not replaced by one that
+// ends no later, nor by one that has been revoked: that would go on and on.
+func TestAnswersThatAreNoBetter(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	before := snapshot(t, id.Files)
+	there := leaf(t, id.Files)
+	id.Now = func() time.Time { return time.Now().Add(25 * 24 * time.Hour) }
+	for _, tc := range []struct {
+		name  string
+		ca    provision.CA
+		words string
+	}{
+		{"the same", forger{chainOf{ca.cert}, func(*x509.CertificateRequest) ([]*x509.Certificate, error) {
+			return []*x509.Certificate{there}, nil
+		}}, "no later"},
+		{"a revoked one", revokedAtOnce{ca}, "revoked"},
+	} {
+		_, err := id.Ensure(t.Context(), tc.ca)
+		if err == nil || !strings.Contains(err.Error(), tc.words) {
+			t.Errorf("%s: got %v, want an error with %q", tc.name, err, tc.words)
+		}
+		if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+			t.Errorf("%s: files in service changed (-before +after):\n%s", tc.name, diff)
+		}
+	}
+}
+
+// revokedAtOnce is a CA whose list has what it will sign.
+type revokedAtOnce struct{ *testCA }
+
+var doomed = big.NewInt(77)
+
+func (ca revokedAtOnce) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	ca.revoke(&x509.Certificate{SerialNumber: doomed})
+	ca.editList = func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(60 * 24 * time.Hour) }
+	return ca.testCA.CRL(ctx)
+}
+
+func (ca revokedAtOnce) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	ca.edit = func(c *x509.Certificate) {
+		c.SerialNumber, c.NotAfter = doomed, time.Now().Add(60*24*time.Hour)
+	}
+	return ca.testCA.Sign(ctx, csr)
 }
 
 // An interrupted run is taken up with the key that it made.
@@ -504,6 +568,11 @@ func TestHostileIdentities(t *testing.T) {
 		{"DNS name with a comma", func(id *provision.Identity) { id.DNSNames = []string{"a,DNS:b"} }, "DNS name"},
 		{"empty DNS name", func(id *provision.Identity) { id.DNSNames = []string{""} }, "DNS name"},
 		{"no address", func(id *provision.Identity) { id.IPs = []net.IP{nil} }, "IP address"},
+		{"DNS name that is an address", func(id *provision.Identity) { id.DNSNames = []string{"10.0.0.7"} }, "DNS name"},
+		{"no files", func(id *provision.Identity) { id.Files.Cert = "" }, "certificate file"},
+		{"one file for two", func(id *provision.Identity) {
+			id.Files.CSR = filepath.Join(filepath.Dir(id.Files.Key), ".", "x", "..", filepath.Base(id.Files.Key))
+		}, "request file"},
 		{"short key", func(id *provision.Identity) { id.KeyBits = 1024 }, "key length"},
 		{"long key", func(id *provision.Identity) { id.KeyBits = 16384 }, "key length"},
 	} {
@@ -521,15 +590,16 @@ func TestHostileIdentities(t *testing.T) {
 }
 
 func TestTLSConfigOfMismatchedFiles(t *testing.T) {
-	_, ca := newCA(t, "24f6")
+	server, ca := newCA(t, "24f6")
 	id := newIdentity(t)
+	id.Now = server.Now
 	ensure(t, id, ca)
 	config, err := provision.TLSConfig(id.Files)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// A renewed certificate is used without asking again.
-	id.RenewBefore = 10 * 365 * 24 * time.Hour
+	server.Advance(600 * 24 * time.Hour)
 	ensure(t, id, ca)
 	pair, err := config.GetClientCertificate(nil)
 	if err != nil {

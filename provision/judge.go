@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -33,6 +34,7 @@ func (e *ensuring) whyNotCert() error {
 		return errRevoked
 	}
 	if !e.now().Before(e.renewAt(leaf)) {
+		e.ends = leaf.NotAfter
 		return fmt.Errorf("it expires at %s", when(leaf.NotAfter))
 	}
 	return nil
@@ -41,9 +43,10 @@ func (e *ensuring) whyNotCert() error {
 // renewAt is when a certificate is to be renewed: always the same for the same
 // certificate, and spread for those that were issued together.
 func (id *Identity) renewAt(leaf *x509.Certificate) time.Time {
-	before := id.RenewBefore
+	third := leaf.NotAfter.Sub(leaf.NotBefore) / 3
+	before := min(id.RenewBefore, 2*third)
 	if before <= 0 {
-		before = leaf.NotAfter.Sub(leaf.NotBefore) / 3
+		before = third
 	}
 	sum := sha256.Sum256(leaf.Raw)
 	const steps = 1 << 16
@@ -60,8 +63,9 @@ func (e *ensuring) checkCert(certs []*x509.Certificate, key crypto.PublicKey) er
 	if !samePublicKey(leaf.PublicKey, key) {
 		return errors.New("it is for another key")
 	}
-	if leaf.Subject.CommonName != e.CommonName {
-		return fmt.Errorf("its common name is %q, not %q", leaf.Subject.CommonName, e.CommonName)
+	// Mosquitto takes the first of several, crypto/x509 the last.
+	if names := commonNames(leaf); len(names) != 1 || names[0] != e.CommonName {
+		return fmt.Errorf("its common name is %q, not %q", strings.Join(names, ", "), e.CommonName)
 	}
 	if name := e.missingName(leaf.DNSNames, leaf.IPAddresses); name != "" {
 		return fmt.Errorf("it lacks the name %q", name)
@@ -72,25 +76,57 @@ func (e *ensuring) checkCert(certs []*x509.Certificate, key crypto.PublicKey) er
 	if bytes.Equal(leaf.RawSubject, leaf.RawIssuer) {
 		return errors.New("its subject is the CA's own, which OpenSSL takes for a self-signed certificate")
 	}
-	if err := e.checkUsages(leaf); err != nil {
-		return err
-	}
-	_, err := leaf.Verify(verifyOptions(certs[1:], e.chain, e.now()))
-	return err
+	return e.verify(leaf, verifyOptions(certs[1:], e.chain, e.now()))
 }
 
-func (id *Identity) checkUsages(leaf *x509.Certificate) error {
-	if len(leaf.ExtKeyUsage) == 0 && len(leaf.UnknownExtKeyUsage) == 0 ||
-		slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+// checkAnswer judges the CA's certificate. If the one on disk is good, but for
+// its end, another is worth the change only if it lasts longer.
+func (e *ensuring) checkAnswer(certs []*x509.Certificate) error {
+	if err := e.checkCert(certs, e.key.Public()); err != nil {
+		return err
+	}
+	leaf := certs[0]
+	if e.list != nil && isRevoked(e.list, leaf) {
+		return errRevoked
+	}
+	if e.ends.IsZero() || e.Overwrite || leaf.NotAfter.After(e.ends) {
 		return nil
 	}
-	wanted := id.Usages
-	if wanted == nil {
-		wanted = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	return fmt.Errorf("it ends at %s, no later than the one that is to be renewed", when(leaf.NotAfter))
+}
+
+// commonNames are those of the subject, in their order.
+func commonNames(cert *x509.Certificate) []string {
+	var names []string
+	for _, a := range cert.Subject.Names {
+		if name, ok := a.Value.(string); ok && a.Type.Equal(oidCommonName) {
+			names = append(names, name)
+		}
 	}
-	for _, usage := range wanted {
-		if !slices.Contains(leaf.ExtKeyUsage, usage) {
-			return fmt.Errorf("its extended key usages exclude %s", usage)
+	return names
+}
+
+// verify asks for the usages that OpenSSL asks for, in the certificate and the
+// CAs above it.
+func (id *Identity) verify(leaf *x509.Certificate, options x509.VerifyOptions) error {
+	if leaf.KeyUsage != 0 && leaf.KeyUsage&(x509.KeyUsageDigitalSignature|x509.KeyUsageKeyAgreement) == 0 {
+		return errors.New("its key usage excludes signatures, so it is of no use for TLS")
+	}
+	usages := id.Usages
+	switch {
+	case usages == nil:
+		usages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	case len(usages) == 0:
+		usages = options.KeyUsages
+	}
+	for _, usage := range usages {
+		options.KeyUsages = []x509.ExtKeyUsage{usage}
+		_, err := leaf.Verify(options)
+		if invalid, ok := errors.AsType[x509.CertificateInvalidError](err); ok && invalid.Reason == x509.IncompatibleUsage {
+			return fmt.Errorf("its extended key usages, or those of its CA, exclude %s", usage)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

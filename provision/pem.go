@@ -34,12 +34,18 @@ func encodeCerts(certs []*x509.Certificate) []byte {
 	return b.Bytes()
 }
 
-// parseKey reads a PEM private key in any of the forms that OpenSSL writes.
-// Its errors never quote the input.
+// parseKey reads a PEM private key in any of the forms that OpenSSL writes
+// without a password. Its errors never quote the input.
 func parseKey(data []byte) (crypto.Signer, error) {
-	block, _ := pem.Decode(data)
+	block, rest := pem.Decode(data)
+	if block != nil && block.Type == "EC PARAMETERS" { // as openssl ecparam -genkey puts before the key
+		block, _ = pem.Decode(rest)
+	}
 	if block == nil {
 		return nil, errors.New("no PEM block")
+	}
+	if block.Type == "ENCRYPTED PRIVATE KEY" || block.Headers["DEK-Info"] != "" {
+		return nil, errors.New("a private key with a password (want one without)")
 	}
 	var key any
 	var err error
@@ -71,8 +77,9 @@ func parseCSR(data []byte) (*x509.CertificateRequest, error) {
 	return x509.ParseCertificateRequest(block.Bytes)
 }
 
-// parseCerts reads one or more PEM certificates.
+// parseCerts reads one or more PEM certificates, and none that is cut short.
 func parseCerts(data []byte) ([]*x509.Certificate, error) {
+	begun := bytes.Count(data, []byte("-----BEGIN "))
 	var certs []*x509.Certificate
 	for {
 		block, rest := pem.Decode(data)
@@ -91,6 +98,9 @@ func parseCerts(data []byte) ([]*x509.Certificate, error) {
 	}
 	if len(certs) == 0 {
 		return nil, errors.New("no PEM certificate")
+	}
+	if len(certs) < begun {
+		return nil, fmt.Errorf("%d of %d PEM blocks are malformed", begun-len(certs), begun)
 	}
 	return certs, nil
 }

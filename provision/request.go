@@ -32,8 +32,8 @@ const maxCommonName = 64
 // Validate returns a *FieldError about the first field that cannot be used, as
 // Ensure and Plan do before they look at anything else.
 func (id *Identity) Validate() error {
-	if id.Files.invalid != nil {
-		return id.Files.invalid
+	if err := id.Files.validate(); err != nil {
+		return err
 	}
 	if cn := id.CommonName; cn == "" || utf8.RuneCountInString(cn) > maxCommonName || !utf8.ValidString(cn) ||
 		strings.ContainsFunc(cn, unicode.IsControl) || strings.TrimSpace(cn) != cn {
@@ -46,7 +46,7 @@ func (id *Identity) Validate() error {
 	}
 	for _, name := range id.DNSNames {
 		if !isHostName(name) {
-			return &FieldError{"DNS name", name, "letters, digits, hyphens and dots"}
+			return &FieldError{"DNS name", name, "letters, digits, hyphens and dots, and no IP address"}
 		}
 	}
 	for _, ip := range id.IPs {
@@ -60,7 +60,7 @@ func (id *Identity) Validate() error {
 // isHostName accepts what RFC 1123 calls a host name, and underscores, which
 // container networks use.
 func isHostName(name string) bool {
-	if name == "" || len(name) > 253 {
+	if name == "" || len(name) > 253 || net.ParseIP(name) != nil {
 		return false
 	}
 	for label := range strings.SplitSeq(strings.TrimPrefix(name, "*."), ".") {
@@ -77,6 +77,7 @@ func isHostName(name string) bool {
 }
 
 var (
+	oidCommonName       = asn1.ObjectIdentifier{2, 5, 4, 3}
 	oidKeyUsage         = asn1.ObjectIdentifier{2, 5, 29, 15}
 	oidBasicConstraints = asn1.ObjectIdentifier{2, 5, 29, 19}
 )
