@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -38,7 +37,7 @@ type ensuring struct {
 
 func (e *ensuring) run(ctx context.Context, ca CA) error {
 	for _, path := range e.Files.set() {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return &StepError{StepKey, path, err}
 		}
 	}
@@ -101,6 +100,9 @@ func (e *ensuring) ensureChain(ctx context.Context, ca CA) error {
 	}
 	if len(chain) == 0 || slices.Contains(chain, nil) || !chain[0].IsCA {
 		return errors.New("the CA's answer has no CA certificate")
+	}
+	if !e.now().Before(chain[0].NotAfter) {
+		return fmt.Errorf("the CA's certificate has expired, at %s", when(chain[0].NotAfter))
 	}
 	e.chain = chain
 	if readErr == nil && !e.Overwrite && bytes.Equal(encodeCerts(have), encodeCerts(chain)) {
@@ -263,18 +265,26 @@ func (e *ensuring) plan() error {
 	e.planned(e.Files.CSR, csrErr)
 	e.planned(e.Files.Cert, why)
 	if e.Files.CRL != "" {
-		_, err := e.readList()
-		e.planned(e.Files.CRL, err)
+		// Overwrite or not, it is the CA's.
+		_, listErr := e.readList()
+		e.done(e.Files.CRL, actionFor(listErr), listErr)
 	}
 	return nil
 }
 
 func (e *ensuring) planned(path string, why error) {
-	if why == nil && !e.Overwrite {
-		e.done(path, Kept, nil)
+	if e.Overwrite {
+		e.done(path, Made, why)
 		return
 	}
-	e.done(path, Made, why)
+	e.done(path, actionFor(why), why)
+}
+
+func actionFor(why error) Action {
+	if why == nil {
+		return Kept
+	}
+	return Made
 }
 
 func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {

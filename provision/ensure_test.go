@@ -308,13 +308,30 @@ func TestPlan(t *testing.T) {
 		t.Errorf("no CA: %s, want %s", got, want)
 	}
 	write(t, id.Files.CA, read(t, id.Files.CA+".away"))
-	id.CommonName = "other"
+	id.Overwrite = true
+	if got, want := plan(), ".crt made .key made .csr made .crt made .crl kept"; got != want {
+		t.Errorf("all anew: %s, want %s", got, want)
+	}
+	id.Overwrite, id.CommonName = false, "other"
 	if got, want := plan(), ".crt kept .key kept .csr made .crt made .crl kept"; got != want {
 		t.Errorf("another name: %s, want %s", got, want)
 	}
 }
 
 // Certificates that are issued together are not renewed together.
+func TestExpiredCA(t *testing.T) {
+	id := newP256(t)
+	id.Now = func() time.Time { return time.Now().Add(40 * 24 * time.Hour) }
+	_, err := id.Ensure(t.Context(), newTestCA(t, "IOTmidCA")) // 30 days
+	step, ok := errors.AsType[*provision.StepError](err)
+	if !ok || step.Step != provision.StepCA || !strings.Contains(err.Error(), "expired") {
+		t.Errorf("got %v, want a StepError that says that the CA has expired", err)
+	}
+	if _, err := os.Stat(id.Files.CA); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its file was written: %v", err)
+	}
+}
+
 func TestRenewalIsSpread(t *testing.T) {
 	ca := newTestCA(t, "IOTmidCA") // 30 days and an hour
 	const fleet = 20

@@ -7,7 +7,8 @@ import (
 )
 
 // Files are the paths of an identity's files, all PEM. Those of one identity
-// must differ; the CA's may be shared.
+// must differ. Those of the CA may be shared; if it was built anew, the first
+// identity to get its new certificate changes them for all.
 type Files struct {
 	Key  string // private key, PKCS #8, mode 0600
 	CSR  string // PKCS #10 request

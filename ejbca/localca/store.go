@@ -137,7 +137,7 @@ func (ca *CA) commit(_ context.Context, writes []write) []error {
 // it isn't there.
 func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 	path := filepath.Join(dir, dbName)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
 	if info, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -75,7 +74,7 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 	if m.sasl, err = m.security.sasl(); err != nil {
 		return nil, err
 	}
-	if err := os.MkdirAll(m.dir, 0o755); err != nil {
+	if err := durable.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
 	}
 	if m.brokerUser != "" {

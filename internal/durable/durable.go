@@ -175,6 +175,27 @@ func ownedBy(info fs.FileInfo, want Owner) bool {
 	return ok && int(st.Uid) == want.UID && int(st.Gid) == want.GID
 }
 
+// MkdirAll makes a folder, and those above it that are missing, and makes
+// their names durable: a file is not there when its folder isn't.
+func MkdirAll(dir string, mode fs.FileMode) error {
+	switch info, err := os.Stat(dir); {
+	case err == nil && info.IsDir():
+		return nil
+	case err == nil:
+		return &fs.PathError{Op: "mkdir", Path: dir, Err: syscall.ENOTDIR}
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
+	}
+	parent := filepath.Dir(dir)
+	if err := MkdirAll(parent, mode); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, mode); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return SyncDir(parent)
+}
+
 // SyncDir makes the names in dir durable.
 func SyncDir(dir string) error {
 	d, err := os.Open(dir)

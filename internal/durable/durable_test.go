@@ -203,6 +203,32 @@ func TestWriteIntoMissingFolder(t *testing.T) {
 	}
 }
 
+func TestMkdirAll(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "a", "b")
+	for range 2 {
+		if err := durable.MkdirAll(path, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if info, err := os.Stat(path); err != nil || !info.IsDir() || info.Mode().Perm() != 0o700 {
+			t.Fatalf("got %v, %v", info, err)
+		}
+	}
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{file, filepath.Join(file, "below")} {
+		if err := durable.MkdirAll(path, 0o700); err == nil {
+			t.Errorf("%s is made", path)
+		}
+	}
+	t.Chdir(dir)
+	if err := durable.MkdirAll("here/below", 0o700); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestRemoveTemps(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "access.acl")
