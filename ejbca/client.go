@@ -30,7 +30,8 @@ type Client struct {
 	// trailing slash makes no difference.
 	BaseURL string
 	// HTTPClient makes the requests. Nil means http.DefaultClient, which
-	// waits for ever: give calls a context with a deadline then.
+	// waits for ever: give calls a context with a deadline then. Redirects are
+	// followed only if it has a CheckRedirect.
 	HTTPClient *http.Client
 	// Token returns the token for the Authorization header, which dojot's
 	// gateway wants. It is called for each request. Nil means no header.
@@ -56,8 +57,9 @@ type request struct {
 	method string
 	path   []string // unescaped
 	query  url.Values
-	body   any  // marshalled to JSON; nil is none
-	login  bool // needs no token: it is how one gets it
+	body   any    // marshalled to JSON; nil is none
+	login  bool   // needs no token: it is how one gets it
+	secret string // in body: no error repeats it
 	limit  int64
 }
 
@@ -150,11 +152,7 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
-	client := c.HTTPClient
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err = client.Do(req)
+	resp, err = c.withoutRedirects().Do(req)
 	if err != nil {
 		// The address is in our own error.
 		if u := (*url.Error)(nil); errors.As(err, &u) {
@@ -172,7 +170,11 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// A page that breaks off still says what its status says.
-		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data[:min(len(data), 64<<10)])
+		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data[:min(len(data), 64<<10)], r.secret)
+		if to, err := resp.Location(); err == nil {
+			to.RawQuery = ""
+			fail.Message = "redirect to " + to.Redacted()
+		}
 		fail.RetryAfter = retryAfter(resp)
 		return resp, fail
 	case err != nil:
@@ -190,11 +192,27 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 	if err := json.Unmarshal(data, answer); err != nil {
 		fail.Err = fmt.Errorf("answer isn't what was expected: %w", err)
 		if !r.login { // whose answers hold a token
-			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data[:min(len(data), 64<<10)]))
+			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data[:min(len(data), 64<<10)], r.secret))
 		}
 		return resp, fail
 	}
 	return resp, nil
+}
+
+// withoutRedirects returns the HTTP client, unless it knows better, as one that
+// takes a redirect for an answer: the service has none, and passwords and
+// tokens are for nobody else.
+func (c *Client) withoutRedirects() *http.Client {
+	client := c.HTTPClient
+	if client == nil {
+		client = http.DefaultClient
+	}
+	if client.CheckRedirect != nil {
+		return client
+	}
+	strict := *client
+	strict.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &strict
 }
 
 // temporary says whether the same request may succeed soon.

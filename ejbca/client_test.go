@@ -620,3 +620,48 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 		}
 	}
 }
+
+// A service that quotes the request does not get the password into errors.
+func TestSecretsAreNotQuoted(t *testing.T) {
+	for _, form := range []string{`{"message":"boom %s"}`, "<h1>boom</h1> %s", strings.Repeat("x", 290) + "%s"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			text, _ := json.Marshal(string(body))
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprintf(w, form, strings.Trim(string(text), `"`))
+		}))
+		defer server.Close()
+		c := &ejbca.Client{BaseURL: server.URL}
+		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "S3cretPassw0rd"}).Token(t.Context())
+		_, signErr := c.Sign(t.Context(), "a", "S3cretPassw0rd", requests()[0])
+		userErr := c.PutUser(t.Context(), &ejbca.User{Name: "a", Password: "S3cretPassw0rd"})
+		for _, err := range []error{loginErr, signErr, userErr} {
+			if err == nil || strings.Contains(err.Error(), "S3c") {
+				t.Errorf("got %v", err)
+			}
+		}
+	}
+}
+
+// Passwords and tokens are for the service that was named.
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	asked := false
+	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+	defer other.Close()
+	for _, status := range []int{http.StatusMovedPermanently, http.StatusTemporaryRedirect} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, other.URL+"/auth?token=S3cret", status)
+		}))
+		defer server.Close()
+		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "admin"}).Token(t.Context())
+		_, chainErr := (&ejbca.Client{BaseURL: server.URL}).Chain(t.Context(), "IOTmidCA")
+		for _, err := range []error{loginErr, chainErr} {
+			if e, ok := errors.AsType[*ejbca.Error](err); !ok || e.StatusCode != status || e.Message != "redirect to "+other.URL+"/auth" {
+				t.Errorf("status %d: got %v", status, err)
+			}
+		}
+	}
+	if asked {
+		t.Error("a redirect was followed")
+	}
+}

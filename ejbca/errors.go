@@ -126,17 +126,23 @@ func brokenOff(err error) bool {
 
 const maxMessage = 300
 
-// messageOf gets the text out of an answer that isn't 200.
-func messageOf(body []byte) string {
+// messageOf gets the text out of an answer that isn't 200, which may quote the
+// request, but not the secret in it.
+func messageOf(body []byte, secret string) string {
 	var m struct{ Message string }
-	if json.Unmarshal(body, &m) == nil && m.Message != "" {
-		return shorten(m.Message)
-	}
 	text := string(body)
-	if strings.HasPrefix(strings.TrimSpace(text), "<") {
-		text = withoutTags(text)
+	if json.Unmarshal(body, &m) == nil && m.Message != "" {
+		text = m.Message
+	} else {
+		if strings.HasPrefix(strings.TrimSpace(text), "<") {
+			text = withoutTags(text)
+		}
+		text = strings.Join(strings.Fields(text), " ")
 	}
-	return shorten(strings.Join(strings.Fields(text), " "))
+	if secret != "" {
+		text = strings.ReplaceAll(text, secret, "…")
+	}
+	return shorten(text)
 }
 
 // withoutTags turns <h1>Not so</h1> into " Not so ".

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -28,7 +29,8 @@ type Issuer struct {
 	// Register makes Sign create or edit the end entity first, with subject
 	// CN=<User>, so that it may enrol, for the first time or again. It takes
 	// the rights of a CA administrator. Without it, somebody else has
-	// registered the end entity, for one certificate.
+	// registered the end entity, for one certificate; asking again with the
+	// same key returns that, as long as it isn't about to end.
 	Register bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
@@ -78,7 +80,52 @@ func (i *Issuer) Enrol(ctx context.Context, csr *x509.CertificateRequest) (*x509
 			return nil, err
 		}
 	}
-	return i.Client.Sign(ctx, i.User, password, csr)
+	leaf, err := i.Client.Sign(ctx, i.User, password, csr)
+	if errors.Is(err, ErrGenerated) {
+		if issued := i.issued(ctx, csr); issued != nil {
+			return issued, nil
+		}
+	}
+	return leaf, err
+}
+
+// issued returns the certificate that was made for a request before, when the
+// answer was lost on its way or in a crash: without Register, the end entity
+// gets no other. It is nil if there is none that is worth having, or if the
+// service can't say.
+func (i *Issuer) issued(ctx context.Context, csr *x509.CertificateRequest) *x509.Certificate {
+	certs, err := i.Client.Certificates(ctx, i.User, false)
+	if err != nil {
+		return nil
+	}
+	for _, cert := range certs {
+		left := cert.NotAfter.Sub(i.now())
+		if hasKey(cert, csr) && hasNames(cert, csr) && left > cert.NotAfter.Sub(cert.NotBefore)/3 {
+			return cert
+		}
+	}
+	return nil
+}
+
+func hasNames(cert *x509.Certificate, csr *x509.CertificateRequest) bool {
+	for _, name := range csr.DNSNames {
+		if !slices.Contains(cert.DNSNames, name) {
+			return false
+		}
+	}
+	for _, ip := range csr.IPAddresses {
+		if !slices.ContainsFunc(cert.IPAddresses, ip.Equal) {
+			return false
+		}
+	}
+	return true
+}
+
+func (i *Issuer) now() time.Time {
+	if i.Now != nil {
+		return i.Now()
+	}
+	return time.Now()
 }
 
 // CRL returns a CRL of the CA with more than a third of its lifetime left: the
@@ -86,24 +133,20 @@ func (i *Issuer) Enrol(ctx context.Context, csr *x509.CertificateRequest) (*x509
 // is parsed, not verified. When a new one can't be made but the one that is
 // there isn't over, that is returned.
 func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
-	now := time.Now
-	if i.Now != nil {
-		now = i.Now
-	}
 	list, err := i.Client.CRL(ctx, i.ca())
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
 		return nil, err
 	}
 	// Other errors include the service's way of saying that no CRL was made
 	// yet.
-	if err == nil && list.NextUpdate.Sub(now()) > list.NextUpdate.Sub(list.ThisUpdate)/3 {
+	if err == nil && list.NextUpdate.Sub(i.now()) > list.NextUpdate.Sub(list.ThisUpdate)/3 {
 		return list, nil
 	}
 	fresh, freshErr := i.FreshCRL(ctx)
 	switch {
 	case freshErr == nil:
 		return fresh, nil
-	case err == nil && now().Before(list.NextUpdate):
+	case err == nil && i.now().Before(list.NextUpdate):
 		return list, nil
 	}
 	return nil, errors.Join(err, freshErr)

@@ -48,7 +48,7 @@ func TestIssuerSigns(t *testing.T) {
 }
 
 func TestIssuerWithoutRegister(t *testing.T) {
-	_, c := newServer(t)
+	s, c := newServer(t)
 	issuer := &ejbca.Issuer{Client: c, User: "admin:5c6512", Password: "dojot"}
 	if _, err := issuer.Sign(t.Context(), requests()[0]); !errors.Is(err, ejbca.ErrNotFound) {
 		t.Errorf("before it is registered: got %v, want ErrNotFound", err)
@@ -56,11 +56,35 @@ func TestIssuerWithoutRegister(t *testing.T) {
 	if err := c.PutUser(t.Context(), &ejbca.User{Name: "admin:5c6512", Password: "dojot"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := issuer.Sign(t.Context(), requests()[0]); err != nil {
-		t.Error(err)
+	first, err := issuer.Sign(t.Context(), requests()[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its answer may have been lost.
+	again, err := issuer.Sign(t.Context(), requests()[0])
+	if err != nil || !again[0].Equal(first[0]) {
+		t.Errorf("again: got %v, want the certificate that was made", err)
+	}
+	for _, tc := range []struct {
+		name string
+		csr  *x509.CertificateRequest
+		now  time.Time
+	}{
+		{"another key", requests()[1], s.Now()},
+		{"about to end", requests()[0], first[0].NotAfter.Add(-30 * 24 * time.Hour)},
+		{"another name", &x509.CertificateRequest{Raw: requests()[0].Raw, PublicKey: requests()[0].PublicKey, DNSNames: []string{"other"}}, s.Now()},
+	} {
+		issuer.Now = func() time.Time { return tc.now }
+		if _, err := issuer.Sign(t.Context(), tc.csr); !errors.Is(err, ejbca.ErrGenerated) {
+			t.Errorf("%s: got %v, want ErrGenerated", tc.name, err)
+		}
+	}
+	issuer.Now = s.Now
+	if err := c.RevokeUser(t.Context(), "admin:5c6512", crl.Superseded); err != nil {
+		t.Fatal(err)
 	}
 	if _, err := issuer.Sign(t.Context(), requests()[0]); !errors.Is(err, ejbca.ErrGenerated) {
-		t.Errorf("again: got %v, want ErrGenerated", err)
+		t.Errorf("revoked: got %v, want ErrGenerated", err)
 	}
 }
 

@@ -139,7 +139,7 @@ func (c *Credentials) Login(ctx context.Context) (jwt string, err error) {
 	body := map[string]string{"username": c.Username, "passwd": c.Password}
 	op := fmt.Sprintf("log in as %q", c.Username)
 	var answer struct{ JWT string }
-	if err := client.do(ctx, request{op: op, method: http.MethodPost, path: []string{"auth"}, body: body, login: true}, &answer); err != nil {
+	if err := client.do(ctx, request{op: op, method: http.MethodPost, path: []string{"auth"}, body: body, login: true, secret: c.Password}, &answer); err != nil {
 		return "", err
 	}
 	if answer.JWT == "" {

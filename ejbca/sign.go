@@ -19,7 +19,7 @@ import (
 // certificate already is [ErrGenerated], a wrong password [ErrDenied].
 //
 // It isn't repeated by itself: the answer may have been lost after the end
-// entity was used up. Then PutUser, and Sign again.
+// entity was used up. Then PutUser, and Sign again; or see Certificates.
 func (c *Client) Sign(ctx context.Context, user, password string, csr *x509.CertificateRequest) (*x509.Certificate, error) {
 	op := fmt.Sprintf("sign for %q", user)
 	if len(csr.Raw) == 0 {
@@ -27,23 +27,24 @@ func (c *Client) Sign(ctx context.Context, user, password string, csr *x509.Cert
 	}
 	body := map[string]string{"passwd": password, "certificate": base64.StdEncoding.EncodeToString(csr.Raw)}
 	var answer struct{ Status json.RawMessage }
-	if err := c.do(ctx, request{op: op, method: http.MethodPost, path: []string{"sign", user, "pkcs10"}, body: body}, &answer); err != nil {
+	if err := c.do(ctx, request{op: op, method: http.MethodPost, path: []string{"sign", user, "pkcs10"}, body: body, secret: password}, &answer); err != nil {
 		return nil, err
 	}
 	certs, err := parseSigned(answer.Status)
 	if err != nil {
 		return nil, fmt.Errorf("ejbca: %s: %w", op, err)
 	}
-	want, ok := csr.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
-	if !ok {
-		return nil, fmt.Errorf("ejbca: %s: unknown kind of key %T", op, csr.PublicKey)
-	}
 	for _, cert := range certs {
-		if want.Equal(cert.PublicKey) {
+		if hasKey(cert, csr) {
 			return cert, nil
 		}
 	}
 	return nil, fmt.Errorf("ejbca: %s: the certificate that came back is for another key", op)
+}
+
+func hasKey(cert *x509.Certificate, csr *x509.CertificateRequest) bool {
+	key, ok := csr.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && key.Equal(cert.PublicKey)
 }
 
 // parseSigned reads member status of the answer.

@@ -122,7 +122,7 @@ func (c *Client) PutUser(ctx context.Context, u *User) error {
 	if wire.Status == 0 {
 		wire.Status = New
 	}
-	return c.do(ctx, request{op: op, method: http.MethodPost, path: []string{"user"}, body: wire}, nil)
+	return c.do(ctx, request{op: op, method: http.MethodPost, path: []string{"user"}, body: wire, secret: u.Password}, nil)
 }
 
 // escapeDN keeps a name from adding attributes to the subject (RFC 4514
