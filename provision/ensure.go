@@ -51,19 +51,17 @@ func (e *ensuring) run(ctx context.Context, ca CA) error {
 		return &StepError{StepCA, e.Files.CA, err}
 	}
 	saveList, listErr := e.findList(ctx, ca)
-	if err := e.ensurePair(ctx, ca); err != nil {
+	err := e.ensurePair(ctx, ca)
+	if e.Files.CRL == "" || err != nil && e.chainIsNew { // whose list does not fit what is in service
 		return err
-	}
-	if e.Files.CRL == "" {
-		return nil
 	}
 	if listErr == nil {
 		listErr = saveList()
 	}
 	if listErr != nil {
-		return &StepError{StepCRL, e.Files.CRL, listErr}
+		listErr = &StepError{StepCRL, e.Files.CRL, listErr}
 	}
-	return nil
+	return errors.Join(err, listErr)
 }
 
 // settle gives the files that are there their owner, and the key its mode:

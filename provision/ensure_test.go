@@ -319,6 +319,38 @@ func TestPlan(t *testing.T) {
 }
 
 // Certificates that are issued together are not renewed together.
+// A device that cannot get another certificate still learns what is revoked.
+func TestListWithoutCertificate(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	old := read(t, id.Files.CRL)
+	id.DNSNames = append(id.DNSNames, "other.local")
+	stubborn := stubbornCA{ca}
+	_, err := id.Ensure(t.Context(), stubborn)
+	if step, ok := errors.AsType[*provision.StepError](err); !ok || step.Step != provision.StepCert {
+		t.Errorf("got %v, want a StepError of the certificate", err)
+	}
+	if read(t, id.Files.CRL) == old {
+		t.Error("the list is the old one")
+	}
+	// But not that of a CA whose certificate is not in service.
+	old = read(t, id.Files.CRL)
+	if _, err := id.Ensure(t.Context(), stubbornCA{newTestCA(t, "IOTmidCA")}); err == nil {
+		t.Error("no error")
+	}
+	if read(t, id.Files.CRL) != old {
+		t.Error("the list is of another CA")
+	}
+}
+
+// stubbornCA signs nothing any more.
+type stubbornCA struct{ *testCA }
+
+func (stubbornCA) Sign(context.Context, *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	return nil, errors.New("no")
+}
+
 func TestExpiredCA(t *testing.T) {
 	id := newP256(t)
 	id.Now = func() time.Time { return time.Now().Add(40 * 24 * time.Hour) }

@@ -129,9 +129,10 @@ const (
 //
 // If the CA does not answer and what is there is good, it stays, without
 // error, and so does a good revocation list when the CA's own is not of that
-// CA, older, expired or from the future; the steps say so. The list comes last:
-// if the only error is that it cannot be had, the rest is in order, and the
-// error is a *StepError of StepCRL.
+// CA, older, expired or from the future; the steps say so. The list comes last,
+// and is kept fresh even if the certificate cannot be renewed. If the only
+// error is that it cannot be had, the rest is in order, and the first
+// *StepError in the error is one of StepCRL.
 func (id *Identity) Ensure(ctx context.Context, ca CA) ([]Step, error) {
 	if err := id.Validate(); err != nil {
 		return nil, err
