@@ -3,7 +3,6 @@
 package tlsalert
 
 import (
-	"errors"
 	"net"
 	"reflect"
 )
@@ -23,16 +22,24 @@ const (
 	CertificateRequired    = 116
 )
 
-// Received returns the alert that the peer sent, if err is about one.
+// Received returns the alert that the peer sent, if err is about one: alone,
+// wrapped, or joined with what failed because of it.
 func Received(err error) (alert uint8, ok bool) {
-	var op *net.OpError
-	if !errors.As(err, &op) || op.Op != "remote error" {
-		return 0, false
+	if op, ok := err.(*net.OpError); ok && op.Op == "remote error" {
+		// The type is crypto/tls.alert, unexported, of kind uint8.
+		if v := reflect.ValueOf(op.Err); v.Kind() == reflect.Uint8 {
+			return uint8(v.Uint()), true
+		}
 	}
-	// The type is crypto/tls.alert, unexported, of kind uint8.
-	v := reflect.ValueOf(op.Err)
-	if v.Kind() != reflect.Uint8 {
-		return 0, false
+	switch err := err.(type) {
+	case interface{ Unwrap() error }:
+		return Received(err.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range err.Unwrap() {
+			if alert, ok := Received(err); ok {
+				return alert, true
+			}
+		}
 	}
-	return uint8(v.Uint()), true
+	return 0, false
 }

@@ -26,6 +26,11 @@ func TestReceived(t *testing.T) {
 		t.Errorf("got %d, %v from %v, want 80 (internal_error)", got, ok, err)
 	}
 
+	hungUp := &net.OpError{Op: "write", Err: io.ErrClosedPipe}
+	if got, ok := tlsalert.Received(errors.Join(hungUp, fmt.Errorf("wrapped: %w", err))); !ok || got != 80 {
+		t.Errorf("got %d, %v from an alert that is joined with another error, want 80", got, ok)
+	}
+
 	for _, err := range []error{nil, io.EOF, &net.OpError{Op: "read", Err: io.EOF}, &net.OpError{Op: "remote error", Err: io.EOF}} {
 		if got, ok := tlsalert.Received(err); ok {
 			t.Errorf("%v: got alert %d", err, got)
