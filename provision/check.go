@@ -62,7 +62,8 @@ func (p *Problem) Unwrap() error { return p.Err }
 // When ctx is canceled, the error is context.Canceled alone.
 //
 // It speaks TLS 1.2, in which a refusal has words, and 1.3 only with a broker
-// that wants nothing else: there, the alert comes with the first read.
+// that wants nothing else: there, the alert comes with the first read. Each
+// attempt takes a minute at most if ctx has no deadline.
 //
 // MQTT 5 is spoken because in 3.1.1 a discarded message is confirmed.
 // Mosquitto speaks it since 1.6.
@@ -97,7 +98,7 @@ func Check(ctx context.Context, t Target) error {
 		return c.expectRefusal()
 	}
 	if errors.Is(err, context.Canceled) {
-		return err
+		return context.Canceled
 	}
 	if e, ok := c.explain(err); ok {
 		return &Problem{e, err}
@@ -118,15 +119,42 @@ type check struct {
 	sent  [][]byte // with the leaf
 }
 
-func (c *check) try(ctx context.Context, config *tls.Config) (err error) {
-	defer func() {
-		if err != nil && ctx.Err() != nil {
-			err = ctx.Err() // the connection says of its end only that it was closed
-		}
-	}()
-	host, _, err := net.SplitHostPort(c.Addr)
+// attemptTime is long because a broker that reads a large ACL file answers
+// nobody meanwhile.
+const attemptTime = time.Minute
+
+// limited gives ctx a deadline, if it has none.
+func limited(ctx context.Context) (context.Context, context.CancelFunc) {
+	if _, ok := ctx.Deadline(); ok {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeout(ctx, attemptTime)
+}
+
+func (c *check) try(ctx context.Context, config *tls.Config) error {
+	ctx, cancel := limited(ctx)
+	defer cancel()
+	conn, err := c.dial(ctx, config)
+	if err != nil {
+		return cmp.Or(ctx.Err(), err)
+	}
+	defer conn.Close()
+	mqtt, err := connectMQTT(ctx, conn, c.ClientID)
 	if err != nil {
 		return err
+	}
+	if c.Topic != "" {
+		if err := mqtt.publish(ctx, c.Topic, c.Payload); err != nil {
+			return err
+		}
+	}
+	return mqtt.close()
+}
+
+func (c *check) dial(ctx context.Context, config *tls.Config) (net.Conn, error) {
+	host, _, err := net.SplitHostPort(c.Addr)
+	if err != nil {
+		return nil, err
 	}
 	config = config.Clone()
 	if config.ServerName == "" {
@@ -134,22 +162,15 @@ func (c *check) try(ctx context.Context, config *tls.Config) (err error) {
 	}
 	conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, "tcp", c.Addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
 	if config.MaxVersion == tls.VersionTLS13 {
 		if err := awaitAlert(conn); err != nil {
-			return err
+			conn.Close()
+			return nil, err
 		}
 	}
-	mqtt, err := connectMQTT(ctx, conn, c.ClientID)
-	if err != nil {
-		return err
-	}
-	if c.Topic == "" {
-		return mqtt.close()
-	}
-	return errors.Join(mqtt.publish(ctx, c.Topic, c.Payload), mqtt.close())
+	return conn, nil
 }
 
 // alertTime is how long a refusal by TLS 1.3 may take to arrive.
@@ -163,7 +184,7 @@ func awaitAlert(conn net.Conn) error {
 		return err
 	}
 	if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
-		return cmp.Or(err, errShort)
+		return cmp.Or(err, errNotMQTT)
 	}
 	return conn.SetReadDeadline(time.Time{})
 }
@@ -204,7 +225,7 @@ func (c *check) explain(err error) (Explanation, bool) {
 			return e, true
 		}
 	}
-	if puback, ok := errors.AsType[*PubackError](err); ok {
+	if puback, ok := errors.AsType[*PubackError](err); ok && puback.Reason == reasonNotAuthorized {
 		if e, ok := c.explainDiscarded(puback.Topic); ok {
 			return e, true
 		}
@@ -229,7 +250,7 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 	if strings.ContainsAny(user+c.ClientID, "+#") {
 		return Explanation{
 			fmt.Sprintf("the broker's access rules do not let this client publish to %q; where they have patterns, a client with + or # in its user name or client id, here %q and %q, gets nothing from them", topic, user, c.ClientID),
-			"choose a name without + and #"}, true
+			"choose a name without + and #; or " + remedyRules}, true
 	}
 	return Explanation{}, false
 }

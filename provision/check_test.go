@@ -202,6 +202,8 @@ func TestCheck(t *testing.T) {
 			s.save(s.device, s.ca, func(c *x509.Certificate) { c.Subject = pkix.Name{Organization: []string{"dojot"}} }, nil)
 		}, "no common name", ""},
 		{"user name not taken from the certificate", func(s *site) { s.extra = "use_identity_as_username false" }, "does not let this user in", ""},
+		{"client id needed", func(s *site) { s.extra = "allow_zero_length_clientid false" }, "empty client id", ""},
+		{"client id with a prefix needed", func(s *site) { s.extra = "clientid_prefixes dev-" }, "clientid_prefixes", ""},
 		{"discarded by the rules", func(s *site) { write(t, s.acl, "user 24f6\ntopic read /admin/24f6/config\n") }, `do not let this client publish to "/admin/24f6/attrs"`, ""},
 		{"no key", func(s *site) { remove(t, s.device.Key) }, "the client's files", ""},
 	} {
@@ -225,6 +227,41 @@ func TestCheck(t *testing.T) {
 				target.CRLFile = s.list
 			}
 		})
+	}
+}
+
+// Not only the rules keep a message from being taken.
+func TestCheckOfAMessage(t *testing.T) {
+	const topic = "/admin/24f6/attrs"
+	for _, tc := range []struct {
+		name, extra, topic string
+		size               int
+		words              string
+	}{
+		{"longer than a packet may be", "max_packet_size 20", topic, 100, "the broker ended the connection: the message is too large"},
+		{"so long that the broker hangs up before it is sent", "max_packet_size 20", topic, 10 << 20, "the broker ended the connection: the message is too large"},
+		{"longer than a payload may be", "message_size_limit 20", topic, 100, "the message is too large"},
+		{"no QoS 1", "max_qos 0", topic, 2, "the broker ended the connection: it takes no message with QoS 1"},
+		{"wildcard", "", "/admin/+/attrs", 2, "topic that has wildcards"},
+		{"the broker's own", "", "$SYS/broker/uptime", 2, "access rules do not let this client"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSite(t)
+			s.extra = tc.extra
+			target := s.target(s.start())
+			target.Topic, target.Payload = tc.topic, make([]byte, tc.size)
+			problem(t, provision.Check(t.Context(), target), tc.words)
+		})
+	}
+}
+
+// problem wants err to be a *Problem with these words in its cause, or nil if
+// there are none.
+func problem(t *testing.T, err error, words string) {
+	t.Helper()
+	var p *provision.Problem
+	if words == "" && err != nil || words != "" && (!errors.As(err, &p) || !strings.Contains(p.Cause, words) || p.Remedy == "") {
+		t.Errorf("got %v, want %q", err, words)
 	}
 }
 
@@ -413,30 +450,22 @@ func TestExplainVersion(t *testing.T) {
 	}
 }
 
-// A broker that reads a large ACL file answers nobody, and one that is stopped
-// does not either: before the handshake, and after it.
-func TestCheckOfBrokerThatIsSilent(t *testing.T) {
+// TLS is fine, but behind it is no broker.
+func TestCheckOfAnotherService(t *testing.T) {
 	s := newSite(t)
-	for _, tc := range []struct {
-		name   string
-		listen func() (net.Listener, error)
-	}{
-		{"no handshake", func() (net.Listener, error) { return net.Listen("tcp", "127.0.0.1:0") }},
-		{"no CONNACK", func() (net.Listener, error) {
-			pair, err := s.broker.KeyPair()
-			if err != nil {
-				return nil, err
-			}
-			return tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*pair}, MaxVersion: tls.VersionTLS12})
-		}},
+	for _, tc := range []struct{ name, answer, words string }{
+		{"HTTPS", "HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "speaks TLS, but not MQTT"},
+		{"one that closes", "", "closed instead of an answer to MQTT"},
+		{"one that closes amid an answer", "\x20\x03\x00", "closed instead of an answer to MQTT"},
+		{"one with an endless answer", "\x20\xff\xff\xff\xff\xff\xff\xff\xff\x01", "speaks TLS, but not MQTT"},
+		{"an answer that is too short", "\x20\x00", "speaks TLS, but not MQTT"},
+		{"one that takes no message", "\x20\x03\x00\x00\x00", "closed the connection instead of confirming"},
+		{"DISCONNECT", "\xe0\x00", "the broker ended the connection"},
+		{"DISCONNECT with a reason", "\xe0\x02\x8b\x00", "the broker ended the connection: it shuts down"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			listener, err := tc.listen()
-			if err != nil {
-				t.Fatal(err)
-			}
+			listener := s.listen()
 			defer listener.Close()
-			ctx, cancel := context.WithCancel(t.Context())
 			served := make(chan error, 1)
 			go func() {
 				conn, err := listener.Accept()
@@ -445,24 +474,100 @@ func TestCheckOfBrokerThatIsSilent(t *testing.T) {
 					return
 				}
 				defer conn.Close()
-				if conn, ok := conn.(*tls.Conn); ok {
-					if err := conn.Handshake(); err != nil {
-						served <- err
-						return
-					}
+				_, err = conn.Read(make([]byte, 100)) // to the end of CONNECT, so that the close is no reset
+				if err == nil {
+					_, err = io.WriteString(conn, tc.answer)
 				}
-				_, err = io.CopyN(io.Discard, conn, 1) // it has said something, and waits
-				cancel()
-				_, _ = io.Copy(io.Discard, conn) // until it gives up
 				served <- err
 			}()
-			err = provision.Check(ctx, provision.Target{Addr: listener.Addr().String(), Files: s.device, ServerName: "localhost"})
-			if !errors.Is(err, context.Canceled) || errors.As(err, new(*provision.Problem)) {
-				t.Errorf("got %v, want context.Canceled", err)
-			}
+			problem(t, provision.Check(t.Context(), provision.Target{Addr: listener.Addr().String(), Files: s.device, ServerName: "localhost", Topic: "a"}), tc.words)
 			if err := <-served; err != nil {
 				t.Error(err)
 			}
+		})
+	}
+}
+
+// listen is TLS with the broker's certificate.
+func (s *site) listen() net.Listener {
+	s.t.Helper()
+	pair, err := s.broker.KeyPair()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	listener, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{*pair}, MaxVersion: tls.VersionTLS12})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return listener
+}
+
+// expiring is a context whose deadline comes when the test says so.
+type expiring struct {
+	context.Context
+	done chan struct{}
+}
+
+func (e expiring) Done() <-chan struct{} { return e.done }
+
+func (e expiring) Err() error {
+	select {
+	case <-e.done:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+// A broker that reads a large ACL file answers nobody, and one that is stopped
+// does not either: before the handshake, and after it.
+func TestCheckOfBrokerThatIsSilent(t *testing.T) {
+	s := newSite(t)
+	plain := func() net.Listener {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return listener
+	}
+	for _, tc := range []struct {
+		name   string
+		listen func() net.Listener
+		words  string // when time is up
+	}{
+		{"no handshake", plain, "the broker did not answer in time"},
+		{"no CONNACK", s.listen, "TLS is fine, but nobody answered MQTT in time"},
+	} {
+		// check returns what Check does if ctx ends while the broker is silent.
+		check := func(t *testing.T, ctx context.Context, end func()) error {
+			listener := tc.listen()
+			defer listener.Close()
+			served := make(chan error, 1)
+			go func() {
+				conn, err := listener.Accept()
+				if err != nil {
+					served <- err
+					return
+				}
+				defer conn.Close()
+				_, err = io.CopyN(io.Discard, conn, 1) // it has said something, and waits
+				end()
+				_, _ = io.Copy(io.Discard, conn) // until it gives up
+				served <- err
+			}()
+			err := provision.Check(ctx, provision.Target{Addr: listener.Addr().String(), Files: s.device, ServerName: "localhost"})
+			if err := <-served; err != nil {
+				t.Error(err)
+			}
+			return err
+		}
+		t.Run(tc.name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			if err := check(t, ctx, cancel); !errors.Is(err, context.Canceled) || errors.As(err, new(*provision.Problem)) {
+				t.Errorf("got %v, want context.Canceled", err)
+			}
+			late := expiring{t.Context(), make(chan struct{})}
+			problem(t, check(t, late, func() { close(late.done) }), tc.words)
 		})
 	}
 }

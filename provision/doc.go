@@ -22,7 +22,8 @@
 //
 // [TLSConfig] turns the files into a client's configuration. [Check] connects
 // to a broker with them, in earnest, and says what is wrong and what to do;
-// [Explain] does for the error of any refused connection.
+// [Explain] does for the error of any connection that TLS or the network
+// refused, and for the reason codes of MQTT.
 //
 // Not done here: brokers' revocation lists (package crl), and end entities, which
 // somebody has to register at the CA before it signs for them (package ejbca).

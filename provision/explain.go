@@ -60,14 +60,12 @@ var alerts = map[uint8]Explanation{
 		"give the client its certificate and key"},
 }
 
-// remedyRules is for a message that was discarded.
-const remedyRules = "check that the device is registered, and that tenant and id in the topic are its own; " +
-	"or add a rule for its common name to the ACL file and have the broker read that (SIGHUP)"
-
 // Explain turns the error of a failed connection into cause and remedy. It
 // understands the alerts by which a broker refuses a client (RFC 8446 section
-// 6), what crypto/x509 says of the broker's certificate, and network errors.
-// For other errors, ok is false.
+// 6), what crypto/x509 says of the broker's certificate, network errors, and
+// the errors by which [Check] tells refusals of MQTT: one who has a reason code
+// from another client may ask about a [ConnackError], [PubackError] or
+// [DisconnectError] with it. For other errors, ok is false.
 //
 // With TLS 1.3 the broker judges the client's certificate when the handshake
 // is over for the client, so the alert comes with the first read; it may be
@@ -80,14 +78,15 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{fmt.Sprintf("the broker ended the handshake with alert %d", alert),
 			"look into its log"}, true
 	}
+	if e, ok := explainMQTT(err); ok {
+		return e, true
+	}
 	var (
 		host      x509.HostnameError
 		authority x509.UnknownAuthorityError
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
 		dns       *net.DNSError
-		connack   *ConnackError
-		puback    *PubackError
 	)
 	switch {
 	case errors.As(err, &host):
@@ -110,12 +109,6 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{
 			"the broker's certificate is not for servers: it has an extended key usage without serverAuth",
 			"have it issued anew for TLS servers"}, true
-	case errors.As(err, &connack):
-		return explainConnack(connack.Reason), true
-	case errors.As(err, &puback):
-		return Explanation{
-			fmt.Sprintf("the broker's access rules do not let this client publish to %q, so the message is discarded", puback.Topic),
-			remedyRules}, true
 	case errors.As(err, &record):
 		return Explanation{
 			"the broker does not speak TLS on that port",
@@ -124,11 +117,11 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{fmt.Sprintf("there is no host %q", dns.Name), "check the host's name"}, true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Explanation{"nothing listens there", "check host and port, and that the broker runs"}, true
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE), errors.Is(err, io.EOF):
+	case isEnd(err):
 		return Explanation{
-			"the broker closed the connection without a word: its port is one without TLS, or, with TLS 1.3, it refuses the client's certificate",
+			"the broker closed the connection without a word: its port is one without TLS, it has as many clients as it may (max_connections), or, with TLS 1.3, it refuses the client's certificate",
 			"check the port; dial with TLS 1.2, which shows why a certificate is refused, or look into the broker's log"}, true
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case isTimeout(err):
 		return Explanation{
 			"the broker did not answer in time",
 			"check the way there (firewalls), and whether the broker is busy reading a large ACL file"}, true
@@ -136,21 +129,12 @@ func Explain(err error) (e Explanation, ok bool) {
 	return Explanation{}, false
 }
 
-// explainConnack knows the reason codes of MQTT 5 and, below 0x80, of 3.1.1.
-func explainConnack(reason byte) Explanation {
-	switch reason {
-	case 0x01, 0x84:
-		return Explanation{"the broker does not speak MQTT 5", "use a Mosquitto of 1.6 or later"}
-	case 0x02, 0x85:
-		return Explanation{"the broker does not accept the client's id", "use another one, without + and #"}
-	case 0x04, 0x86:
-		return Explanation{"the broker wants a user name, and finds none in the certificate: it has no common name that can be used",
-			"have the certificate issued with a common name"}
-	case 0x05, 0x87:
-		return Explanation{"the broker does not let this user in: wrong password, unknown user, or none at all",
-			"see that it takes the user name from the certificate (use_identity_as_username), or allows anonymous clients"}
-	}
-	return Explanation{fmt.Sprintf("the broker refuses the connection with reason code 0x%02x", reason), "look into its log"}
+func isEnd(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+}
+
+func isTimeout(err error) bool {
+	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 func names(cert *x509.Certificate) string {

@@ -162,6 +162,34 @@ func trustOf(t *testing.T, files provision.Files) func(*tls.Config) {
 	return func(c *tls.Config) { c.RootCAs = config.RootCAs }
 }
 
+// What there is no broker for: reason codes that other clients of MQTT hand out.
+func TestExplainOfErrors(t *testing.T) {
+	for _, tc := range []struct {
+		err   error
+		words string
+	}{
+		{&provision.ConnackError{Reason: 0x84}, "does not speak MQTT 5"},
+		{&provision.ConnackError{Reason: 0x01}, "does not speak MQTT 5"},
+		{&provision.ConnackError{Reason: 0x85}, "the client's id"},
+		{&provision.ConnackError{Reason: 0x87}, "does not let this user in"},
+		{&provision.ConnackError{Reason: 0x97}, "refuses the connection: a quota"},
+		{&provision.ConnackError{Reason: 0x9f}, "refuses the connection: reason code 0x9f"},
+		{&provision.PubackError{Topic: "a", Reason: 0x80}, "it gives no reason"},
+		{&provision.PubackError{Topic: "a", Reason: 0x87}, `access rules do not let this client publish to "a"`},
+		{&provision.PubackError{Topic: "a", Reason: 0x90}, `discards the message to "a": it does not take that topic`},
+		{&provision.PubackError{Topic: "a", Reason: 0x95}, "too large"},
+		{&provision.PubackError{Topic: "a", Reason: 0x97}, "a quota is exceeded"},
+		{&provision.PubackError{Topic: "a", Reason: 0x99}, "not of the format"},
+		{&provision.DisconnectError{Reason: 0x8e}, "another client with the same id"},
+		{&provision.DisconnectError{Reason: 0xa2}, "ended the connection: reason code 0xa2"},
+	} {
+		e, ok := provision.Explain(fmt.Errorf("wrapped: %w", tc.err))
+		if !ok || !strings.Contains(e.Cause, tc.words) || e.Remedy == "" {
+			t.Errorf("%v is explained by %q, want %q", tc.err, e, tc.words)
+		}
+	}
+}
+
 func TestExplainKnowsItsLimits(t *testing.T) {
 	for _, err := range []error{nil, errors.New("something else"), context.Canceled} {
 		if e, ok := provision.Explain(err); ok {

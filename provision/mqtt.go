@@ -2,6 +2,7 @@ package provision
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -28,6 +29,14 @@ func (e *PubackError) Error() string {
 	return fmt.Sprintf("message to %q refused with reason code 0x%02x", e.Topic, e.Reason)
 }
 
+// A DisconnectError is a broker's end of a connection (MQTT 5.0, section
+// 3.14.2.1).
+type DisconnectError struct{ Reason byte }
+
+func (e *DisconnectError) Error() string {
+	return fmt.Sprintf("MQTT connection ended by the broker with reason code 0x%02x", e.Reason)
+}
+
 // The control packets that a check needs, with their flags.
 const (
 	packetConnect    = 0x10
@@ -44,22 +53,23 @@ type session struct {
 	in   *bufio.Reader
 }
 
+// These are wrapped by the errors of answers that did not come.
+var (
+	errNoConnack = errors.New("no answer to MQTT connect")
+	errNoPuback  = errors.New("no answer to the message")
+)
+
 func connectMQTT(ctx context.Context, conn net.Conn, clientID string) (*session, error) {
 	s := &session{conn: conn, in: bufio.NewReader(conn)}
 	body := appendString(nil, "MQTT")
 	body = append(body, 5, 0x02 /* clean start */, 0, 30 /* keep alive */, 0 /* no properties */)
 	body = appendString(body, clientID)
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	if err := s.send(packetConnect, body); err != nil {
-		return nil, err
-	}
-	answer, err := s.receive(packetConnack)
+	answer, err := s.ask(ctx, packetConnect, body, packetConnack)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoConnack, err)
 	}
 	if len(answer) < 2 {
-		return nil, errShort
+		return nil, errNotMQTT
 	}
 	if answer[1] != 0 {
 		return nil, &ConnackError{answer[1]}
@@ -71,14 +81,9 @@ func connectMQTT(ctx context.Context, conn net.Conn, clientID string) (*session,
 func (s *session) publish(ctx context.Context, topic string, payload []byte) error {
 	body := appendString(nil, topic)
 	body = append(body, 0, 1 /* packet identifier */, 0 /* no properties */)
-	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
-	defer stop()
-	if err := s.send(packetPublishQ1, append(body, payload...)); err != nil {
-		return err
-	}
-	answer, err := s.receive(packetPuback)
+	answer, err := s.ask(ctx, packetPublishQ1, append(body, payload...), packetPuback)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errNoPuback, err)
 	}
 	if len(answer) > 2 && answer[2] >= 0x80 {
 		return &PubackError{topic, answer[2]}
@@ -90,6 +95,22 @@ func (s *session) close() error {
 	return errors.Join(s.send(packetDisconnect, nil), s.conn.Close())
 }
 
+// ask sends a packet and returns the body of its answer. It gives up with the
+// error of ctx.
+func (s *session) ask(ctx context.Context, kind byte, body []byte, answer byte) ([]byte, error) {
+	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
+	defer stop()
+	unsent := s.send(kind, body)
+	// A broker that wants no more of a long packet says why before it hangs up.
+	got, err := s.receive(answer)
+	switch {
+	case err == nil, errors.As(err, new(*DisconnectError)):
+		return got, err
+	default:
+		return nil, cmp.Or(ctx.Err(), unsent, err)
+	}
+}
+
 func (s *session) send(kind byte, body []byte) error {
 	packet := binary.AppendUvarint([]byte{kind}, uint64(len(body)))
 	_, err := s.conn.Write(append(packet, body...))
@@ -99,33 +120,36 @@ func (s *session) send(kind byte, body []byte) error {
 // maxPacket is far beyond what a broker answers here.
 const maxPacket = 64 << 10
 
-var errShort = errors.New("the answer is not MQTT 5")
+var errNotMQTT = errors.New("the answer is not MQTT 5")
 
-// receive returns the body of the next packet of a kind.
+// receive returns the body of the next packet, which must be of that kind: to
+// a client without subscriptions a broker sends nothing but answers.
 func (s *session) receive(kind byte) ([]byte, error) {
-	for {
-		got, err := s.in.ReadByte()
-		if err != nil {
-			return nil, err
-		}
-		n, err := binary.ReadUvarint(s.in)
-		if err != nil {
-			return nil, err
-		}
-		if n > maxPacket {
-			return nil, errShort
-		}
-		body := make([]byte, n)
-		if _, err := io.ReadFull(s.in, body); err != nil {
-			return nil, err
-		}
-		if got == kind {
-			return body, nil
-		}
-		if got == packetDisconnect {
-			return nil, errors.New("the broker ended the connection")
-		}
+	got, err := s.in.ReadByte()
+	if err != nil {
+		return nil, err
 	}
+	if got != kind && got != packetDisconnect {
+		return nil, errNotMQTT
+	}
+	n, err := binary.ReadUvarint(s.in)
+	if err != nil {
+		return nil, err
+	}
+	if n > maxPacket {
+		return nil, errNotMQTT
+	}
+	body := make([]byte, n)
+	if _, err := io.ReadFull(s.in, body); err != nil {
+		return nil, err
+	}
+	if got == kind {
+		return body, nil
+	}
+	if len(body) == 0 {
+		return nil, &DisconnectError{}
+	}
+	return nil, &DisconnectError{body[0]}
 }
 
 func appendString(b []byte, s string) []byte {
