@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -91,6 +92,18 @@ func (s *site) saveList(ca *testCA, edit func(*x509.RevocationList)) {
 	write(s.t, s.list, encodeCRL(list))
 }
 
+// deviceUnder saves the device's pair by a CA below the root's, and its list.
+func (s *site) deviceUnder(edit func(*x509.Certificate), key crypto.Signer) *x509.Certificate {
+	s.t.Helper()
+	sub := s.ca.sub(s.t, "MQTT")
+	if key != nil {
+		sub.key = key
+	}
+	sub.cert = s.ca.issue(s.t, caTemplate("MQTT"), edit, sub.key.Public())
+	s.saveList(sub, nil)
+	return s.save(s.device, sub, nil, nil)
+}
+
 func encodePEM(certs []*x509.Certificate) string {
 	var text string
 	for _, c := range certs {
@@ -125,6 +138,8 @@ func TestCheck(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sha1 := func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }
+	const clientCA = `the certificate of the client's CA "CN=MQTT" `
 	for _, tc := range []struct {
 		name     string
 		harm     func(s *site)
@@ -133,6 +148,24 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all is fine", func(s *site) {}, "", ""},
 		{"TLS 1.3 alone", func(s *site) { s.extra = "tls_version tlsv1.3" }, "", ""},
+		{"revoked by the older of two lists", func(s *site) {
+			s.ca.revoke(leaf(s.t, s.device))
+			s.saveList(s.ca, nil)
+			older := read(s.t, s.list)
+			s.ca.revoked = nil
+			s.saveList(s.ca, func(l *x509.RevocationList) { l.ThisUpdate = time.Now() })
+			write(s.t, s.list, older+read(s.t, s.list))
+		}, "", ""},
+		{"a good list beside an expired and a foreign one", func(s *site) {
+			s.saveList(s.ca, nil)
+			good := read(s.t, s.list)
+			s.saveList(newTestCA(s.t, "IOTmidCA"), nil)
+			foreign := read(s.t, s.list)
+			s.saveList(s.ca, func(l *x509.RevocationList) {
+				l.ThisUpdate, l.NextUpdate = time.Now().Add(-2*time.Second), time.Now().Add(-time.Second)
+			})
+			write(s.t, s.list, foreign+good+read(s.t, s.list))
+		}, "", ""},
 
 		{"revoked (44)", func(s *site) {
 			s.ca.revoke(s.save(s.device, s.ca, nil, nil))
@@ -142,13 +175,18 @@ func TestCheck(t *testing.T) {
 		{"list expired (45)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
 		}, "so the broker's revocation list has expired", "revocation list has expired, at 2"},
+		{"the client's CA expired (45)", func(s *site) { s.deviceUnder(dates(-2*day, -day), nil) }, clientCA + "has expired", ""},
 		{"not yet valid (42)", func(s *site) { s.save(s.device, s.ca, dates(day, 2*day), nil) }, "the certificate is not valid before", ""},
 		{"list from the future (42)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) {
 				l.ThisUpdate, l.NextUpdate = time.Now().Add(day), time.Now().Add(2*day)
 			})
 		}, "revocation list is from the future", "it begins at"},
-		{"weak key (42)", func(s *site) { s.save(s.device, s.ca, nil, weak) }, "too weak: 1024 bits", ""},
+		{"weak key (42)", func(s *site) { s.save(s.device, s.ca, nil, weak) }, "the certificate has a key that is too weak: 1024 bits", ""},
+		{"the client's CA not yet valid (42)", func(s *site) { s.deviceUnder(dates(day, 2*day), nil) }, clientCA + "is not valid before", ""},
+		{"the client's CA with a weak key (42)", func(s *site) { s.deviceUnder(nil, weak) }, clientCA + "has a key that is too weak", ""},
+		{"signed with SHA-1 (42)", func(s *site) { s.save(s.device, s.ca, sha1, nil) }, "the certificate has a signature that is too weak: ECDSA-SHA1", ""},
+		{"the client's CA signed with SHA-1 (42)", func(s *site) { s.deviceUnder(sha1, nil) }, clientCA + "has a signature that is too weak", ""},
 		{"client of another CA (48)", func(s *site) {
 			chain := read(t, s.device.CA)
 			s.save(s.device, newTestCA(t, "OtherCA"), nil, nil)
@@ -170,12 +208,57 @@ func TestCheck(t *testing.T) {
 			write(t, s.device.Cert, encodePEM([]*x509.Certificate{leaf}))
 			s.saveList(sub, nil)
 		}, `does not send the intermediate certificate "CN=MQTT"`, ""},
+		{"client of the CA before it was rebuilt, keys without a name (51)", func(s *site) {
+			chain := read(t, s.device.CA)
+			old := newTestCA(t, "IOTmidCA")
+			old.cert.SubjectKeyId = nil
+			s.save(s.device, old, nil, nil)
+			write(t, s.device.CA, chain)
+		}, `issued by "CN=IOTmidCA", which is not the CA`, ""},
+		{"list with another key under the same name (51)", func(s *site) {
+			forger := newTestCA(t, "IOTmidCA")
+			forger.cert.SubjectKeyId = s.ca.cert.SubjectKeyId
+			s.saveList(forger, nil)
+		}, "so the broker's revocation list is not", "but not its signature"},
+		{"intermediate not sent, and no list of it (48)", func(s *site) {
+			leaf := s.deviceUnder(nil, nil)
+			write(t, s.device.Cert, encodePEM([]*x509.Certificate{leaf}))
+			s.saveList(s.ca, nil)
+		}, `does not send the intermediate certificate "CN=MQTT"`, "refuses all clients of that CA; besides, the client does not send the intermediate"},
+		{"intermediate in cafile, but no list of it (48)", func(s *site) {
+			leaf := s.deviceUnder(nil, nil)
+			write(t, s.device.Cert, encodePEM([]*x509.Certificate{leaf}))
+			write(t, s.broker.CA, read(t, s.device.CA))
+			s.saveList(s.ca, nil)
+		}, `does not send the intermediate certificate "CN=MQTT"`, "refuses all clients of that CA; besides, the client does not send the intermediate"},
+		{"too far below (48)", func(s *site) {
+			sub := s.ca.sub(t, "MQTT")
+			sub.cert = s.ca.issue(t, caTemplate("MQTT"), func(c *x509.Certificate) { c.MaxPathLenZero = true }, sub.key.Public())
+			low := sub.sub(t, "low")
+			s.save(s.device, low, nil, nil)
+			write(t, s.device.Cert, read(t, s.device.Cert)+encodePEM([]*x509.Certificate{sub.cert}))
+			s.saveList(low, nil)
+		}, "is too far below a CA", ""},
+		{"the client's CA with a server's usage (43)", func(s *site) { s.deviceUnder(usage(x509.ExtKeyUsageServerAuth), nil) }, clientCA + "is not for clients: it has an extended key usage", ""},
+		{"client with a key usage for encryption (43)", func(s *site) {
+			s.save(s.device, s.ca, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }, nil)
+		}, "a key usage without digitalSignature", ""},
+		{"client with unknown critical content (46)", func(s *site) {
+			s.save(s.device, s.ca, func(c *x509.Certificate) {
+				c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+			}, nil)
+		}, "the certificate has a critical extension that brokers do not know: 1.2.3.4", ""},
+		{"client with a name that its CA must not certify (46)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) {
+				c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"example.com"}
+			}, nil)
+		}, "the certificate has a name that a CA above it must not certify", ""},
 		{"client with a server's usage (43)", func(s *site) { s.save(s.device, s.ca, usage(x509.ExtKeyUsageServerAuth), nil) }, "without clientAuth", ""},
 		{"list with unknown critical content (46)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) {
 				l.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
 			})
-		}, "cannot use the certificate's revocation list", ""},
+		}, "cannot use the certificate's revocation list", "revocation list has a critical extension"},
 		{"revoked, TLS 1.3 alone (44 on first read)", func(s *site) {
 			s.ca.revoke(s.save(s.device, s.ca, nil, nil))
 			s.saveList(s.ca, nil)
@@ -216,18 +299,21 @@ func TestCheck(t *testing.T) {
 				if words == "" {
 					words = tc.words
 				}
-				err := provision.Check(t.Context(), target)
-				if words == "" && err != nil {
-					t.Error(err)
-				}
-				var problem *provision.Problem
-				if words != "" && (!errors.As(err, &problem) || !strings.Contains(problem.Cause, words) || problem.Remedy == "") {
-					t.Errorf("got %v, want %q", err, words)
-				}
+				problem(t, provision.Check(t.Context(), target), words)
 				target.CRLFile = s.list
 			}
 		})
 	}
+}
+
+// allows asks the rules in the broker's file.
+func (s *site) allows(user, clientID, topic string) (allowed bool, why string) {
+	file, err := acl.Parse(s.acl, []byte(read(s.t, s.acl)))
+	if err != nil {
+		return false, err.Error()
+	}
+	d := file.Compile(acl.Version{}).Explain(acl.Client{Username: user, ID: clientID}, acl.Write, topic)
+	return d.Allowed, d.Reason
 }
 
 // Not only the rules keep a message from being taken.
@@ -323,6 +409,27 @@ func TestCheckAfterAChange(t *testing.T) {
 			s.saveList(s.ca, nil)
 		}, false, "is on its revocation list: it has not read the list"},
 		{"both read", "", func(s *site) {}, true, ""},
+		{"list gone", "", func(s *site) { remove(s.t, s.list) }, false, "by an older state of its list, or by none: the broker's revocation list cannot be read"},
+		{"list gone, and read again", "", func(s *site) { remove(s.t, s.list) }, true, "cannot be read"},
+		{"list is rubbish", "", func(s *site) { write(s.t, s.list, "rubbish") }, true, "cannot be read"},
+		{"list with a second one cut off", "", func(s *site) {
+			list := read(s.t, s.list)
+			write(s.t, s.list, list+list[:len(list)/2])
+		}, true, "cannot be read"},
+		{"list with rubbish beside it", "", func(s *site) {
+			write(s.t, s.list, read(s.t, s.list)+"-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n")
+		}, true, "cannot be read"},
+		{"list is a pipe", "", func(s *site) {
+			remove(s.t, s.list)
+			if err := syscall.Mkfifo(s.list, 0o600); err != nil {
+				s.t.Fatal(err)
+			}
+		}, false, "cannot be read"},
+		{"list of another CA", "", func(s *site) { s.saveList(newTestCA(s.t, "OtherCA"), nil) }, false, "the broker has no revocation list of CA"},
+		{"list of the CA rebuilt", "", func(s *site) { s.saveList(newTestCA(s.t, "IOTmidCA"), nil) }, false, "not its signature"},
+		{"list that has expired", "", func(s *site) {
+			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
+		}, false, "by an older state of its list, or by none: the broker's revocation list has expired"},
 		{"key of another certificate", "", func(s *site) { s.otherKey() }, true, "the broker has no certificate that it can use"},
 		{"key of another certificate, TLS 1.3 alone", "tls_version tlsv1.3", func(s *site) { s.otherKey() }, true, "the broker has no certificate that it can use"},
 		{"open to everybody", "", func(s *site) {
@@ -335,14 +442,7 @@ func TestCheckAfterAChange(t *testing.T) {
 			broker := s.start()
 			target := s.target(broker)
 			target.CRLFile = s.list
-			target.Allows = func(user, clientID, topic string) (bool, string) {
-				file, err := acl.Parse(s.acl, []byte(read(t, s.acl)))
-				if err != nil {
-					return false, err.Error()
-				}
-				d := file.Compile(acl.Version{}).Explain(acl.Client{Username: user, ID: clientID}, acl.Write, topic)
-				return d.Allowed, d.Reason
-			}
+			target.Allows = s.allows
 			if err := provision.Check(t.Context(), target); err != nil {
 				t.Fatalf("before: %v", err)
 			}
@@ -355,13 +455,58 @@ func TestCheckAfterAChange(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := provision.Check(t.Context(), target)
-			var problem *provision.Problem
-			if tc.words == "" && err != nil || tc.words != "" && (!errors.As(err, &problem) || !strings.Contains(problem.Cause, tc.words)) {
-				t.Errorf("got %v, want %q", err, tc.words)
-			}
+			problem(t, provision.Check(t.Context(), target), tc.words)
 		})
 	}
+}
+
+// A broker that refuses the client works by files that are in order by now.
+func TestCheckBeforeARepairIsRead(t *testing.T) {
+	for _, tc := range []struct {
+		name  string
+		harm  func(s *site)
+		words string
+	}{
+		{"revoked (44)", func(s *site) {
+			s.ca.revoke(leaf(s.t, s.device))
+			s.saveList(s.ca, nil)
+			s.ca.revoked = nil
+		}, "the one in its file does not revoke it"},
+		{"list expired (45)", func(s *site) {
+			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
+		}, "so the broker works by an older list"},
+		{"list from the future (42)", func(s *site) {
+			s.saveList(s.ca, func(l *x509.RevocationList) {
+				l.ThisUpdate, l.NextUpdate = time.Now().Add(day), time.Now().Add(2*day)
+			})
+		}, "the broker works by another list"},
+		{"no list of that CA (48)", func(s *site) { s.saveList(newTestCA(s.t, "OtherCA"), nil) }, "or has not read the list yet"},
+		{"list with another key under the same name (51)", func(s *site) {
+			forger := newTestCA(s.t, "IOTmidCA")
+			forger.cert.SubjectKeyId = s.ca.cert.SubjectKeyId
+			s.saveList(forger, nil)
+		}, "or has not read the list yet"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSite(t)
+			tc.harm(s)
+			target := s.target(s.start())
+			target.CRLFile = s.list
+			s.saveList(s.ca, nil)
+			problem(t, provision.Check(t.Context(), target), tc.words)
+		})
+	}
+}
+
+// A list is no fault where the alert is of something else.
+func TestCheckBlamesTheListForItsAlertsOnly(t *testing.T) {
+	s := newSite(t)
+	s.ca.revoke(leaf(t, s.device))
+	s.saveList(s.ca, nil)
+	target := s.target(s.start())
+	target.CRLFile = s.list
+	s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
+	problem(t, provision.Check(t.Context(), target), "the certificate has been revoked")
 }
 
 // otherKey replaces the broker's key alone.
@@ -387,11 +532,7 @@ func TestCheckOfTheWayThere(t *testing.T) {
 		{"no port", "localhost", "does not know"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := provision.Check(t.Context(), provision.Target{Addr: tc.addr, Files: s.device, ServerName: "localhost"})
-			var problem *provision.Problem
-			if !errors.As(err, &problem) || !strings.Contains(problem.Cause, tc.words) {
-				t.Errorf("got %v, want %q", err, tc.words)
-			}
+			problem(t, provision.Check(t.Context(), provision.Target{Addr: tc.addr, Files: s.device, ServerName: "localhost"}), tc.words)
 		})
 	}
 }

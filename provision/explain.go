@@ -32,26 +32,26 @@ var alerts = map[uint8]Explanation{
 		"the broker and the client found no common ground; with TLS 1.2 that is how a broker says that no client certificate was sent",
 		"give the client its certificate and key"},
 	tlsalert.BadCertificate: {
-		"the broker finds a date in the future, or a weak key: the certificate is not yet valid, or its revocation list is from the future",
-		"compare the clocks of broker, CA and client; use RSA keys of at least 2048 bits"},
+		"the broker finds a date in the future, or something weak: the certificate is not yet valid, its revocation list is from the future, or its key or the hash in its signature (SHA-1) is too weak; or those of a CA above it",
+		"compare the clocks of broker, CA and client; use RSA keys of at least 2048 bits, and SHA-256"},
 	tlsalert.UnsupportedCertificate: {
-		"the certificate is not for clients: it has an extended key usage without clientAuth",
+		"the certificate is not for clients: it, or a CA above it, has an extended key usage without clientAuth, or it has a key usage without digitalSignature",
 		"have it issued anew for TLS clients"},
 	tlsalert.CertificateRevoked: {
 		"the certificate has been revoked",
 		"get a new one, if the device is to stay"},
 	tlsalert.CertificateExpired: {
-		"the certificate has expired; if it has not, the broker's revocation list has, and then it refuses every client",
+		"the certificate has expired, or a CA above it; if they have not, the broker's revocation list has, and then it refuses every client",
 		"renew the certificate, or install a current revocation list at the broker"},
 	tlsalert.CertificateUnknown: {
-		"the broker cannot use the certificate's revocation list",
-		"install a complete list, of all certificates of that CA, at the broker"},
+		"the broker cannot use the certificate's revocation list, or the certificate has a critical extension that the broker does not know or a name that its CA must not certify",
+		"install a complete list, of all certificates of that CA, at the broker; look into the certificate"},
 	tlsalert.UnknownCA: {
 		"the broker does not know the CA that signed the certificate, has no revocation list of that CA, or takes the certificate for self-signed because its subject is the CA's",
 		"check that the certificate is of the broker's CA, and that the broker has a revocation list of it"},
 	tlsalert.DecryptError: {
-		"the broker's revocation list is not signed by the CA that it names",
-		"install the list of that CA at the broker"},
+		"the broker's revocation list is not signed by the CA that it names, or the certificate is not",
+		"install the list of that CA at the broker; if the CA was rebuilt under its name, have the certificate issued anew"},
 	tlsalert.ProtocolVersion: {
 		"the broker wants a newer TLS version",
 		"use TLS 1.2 or 1.3"},

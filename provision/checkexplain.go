@@ -1,0 +1,79 @@
+package provision
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/dojot/mqtt-manager-go/internal/tlsalert"
+)
+
+// explain knows more than Explain: the files.
+func (c *check) explain(err error) (Explanation, bool) {
+	if alert, ok := tlsalert.Received(err); ok {
+		if e, ok := c.explainAlert(alert); ok {
+			return e, true
+		}
+	}
+	if unverified, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		if e, ok := c.explainBroker(unverified); ok {
+			return e, true
+		}
+	}
+	if puback, ok := errors.AsType[*PubackError](err); ok && puback.Reason == reasonNotAuthorized {
+		if e, ok := c.explainDiscarded(puback.Topic); ok {
+			return e, true
+		}
+	}
+	return Explain(err)
+}
+
+// explainDiscarded asks the rules, where they can be read.
+func (c *check) explainDiscarded(topic string) (Explanation, bool) {
+	user := c.leaf.Subject.CommonName
+	if c.Allows != nil {
+		allowed, why := c.Allows(user, c.ClientID, topic)
+		if allowed {
+			return Explanation{
+				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why),
+				"have it read the file again (SIGHUP), and look into its log for an error of the file"}, true
+		}
+		return Explanation{
+			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
+			remedyRules}, true
+	}
+	if strings.ContainsAny(user+c.ClientID, "+#") {
+		return Explanation{
+			fmt.Sprintf("the broker's access rules do not let this client publish to %q; where they have patterns, a client with + or # in its user name or client id, here %q and %q, gets nothing from them", topic, user, c.ClientID),
+			"choose a name without + and #; or " + remedyRules}, true
+	}
+	return Explanation{}, false
+}
+
+// explainBroker compares what the broker shows with the CA of the client.
+func (c *check) explainBroker(err *tls.CertificateVerificationError) (Explanation, bool) {
+	_, ok := errors.AsType[x509.UnknownAuthorityError](err)
+	if !ok || len(err.UnverifiedCertificates) == 0 {
+		return Explanation{}, false
+	}
+	shown := err.UnverifiedCertificates
+	leaf := shown[0]
+	if slices.ContainsFunc(c.chain, func(ca *x509.Certificate) bool { return bytes.Equal(ca.RawSubject, leaf.RawIssuer) }) {
+		return Explanation{
+			fmt.Sprintf("the broker's certificate is of a CA that is called %q, like the client's, and has another key: the CA was rebuilt", leaf.Issuer),
+			"get the CA's certificate anew, and the client's own certificate too"}, true
+	}
+	top := shown[len(shown)-1]
+	if bytes.Equal(top.RawSubject, top.RawIssuer) {
+		return Explanation{
+			fmt.Sprintf("the broker's certificate is of CA %q, which the client does not trust", top.Subject),
+			"give the client that CA's certificate, if it is the right one"}, true
+	}
+	return Explanation{
+		fmt.Sprintf("the broker's certificate leads to %q, which the broker does not send and the client does not have: an intermediate is missing, or the CA is another", top.Issuer),
+		"append the intermediate to the broker's certfile, or give the client the right CA"}, true
+}
