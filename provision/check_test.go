@@ -104,6 +104,13 @@ func (s *site) deviceUnder(edit func(*x509.Certificate), key crypto.Signer) *x50
 	return s.save(s.device, sub, nil, nil)
 }
 
+func (s *site) brokerUnder(edit func(*x509.Certificate)) {
+	s.t.Helper()
+	sub := s.ca.sub(s.t, "MQTT")
+	sub.cert = s.ca.issue(s.t, caTemplate("MQTT"), edit, sub.key.Public())
+	s.save(s.broker, sub, nil, nil)
+}
+
 func encodePEM(certs []*x509.Certificate) string {
 	var text string
 	for _, c := range certs {
@@ -267,6 +274,20 @@ func TestCheck(t *testing.T) {
 
 		{"broker expired", func(s *site) { s.save(s.broker, s.ca, dates(-2*day, -day), nil) }, "the broker's certificate is not valid at this time: it expired", ""},
 		{"broker not yet valid", func(s *site) { s.save(s.broker, s.ca, dates(day, 2*day), nil) }, "the broker's certificate is not valid at this time, but from", ""},
+		{"the broker's CA expired", func(s *site) { s.brokerUnder(dates(-2*day, -day)) }, `the certificate of CA "CN=MQTT", above the broker's, is not valid at this time: it expired`, ""},
+		{"the broker's CA not yet valid", func(s *site) { s.brokerUnder(dates(day, 2*day)) }, `the certificate of CA "CN=MQTT", above the broker's, is not valid at this time, but from`, ""},
+		{"root expired", func(s *site) {
+			root := s.ca
+			root.cert = nil
+			root.cert = root.issue(t, caTemplate("IOTmidCA"), dates(-2*day, -day), root.key.Public())
+			s.save(s.broker, root, nil, nil)
+			s.save(s.device, root, nil, nil)
+			s.saveList(root, nil)
+		}, `the certificate of CA "CN=IOTmidCA", above the broker's, is not valid at this time: it expired`, ""},
+		{"broker signed with SHA-1", func(s *site) {
+			s.save(s.broker, s.ca, sha1, nil)
+			s.extra = "ciphers DEFAULT@SECLEVEL=0"
+		}, `"CN=mosquitto", has a signature that is too weak`, ""},
 		{"broker with a client's usage", func(s *site) { s.save(s.broker, s.ca, usage(x509.ExtKeyUsageClientAuth), nil) }, "without serverAuth", ""},
 		{"broker of another name", func(s *site) {
 			s.save(s.broker, s.ca, func(c *x509.Certificate) { c.DNSNames = []string{"mqtt"} }, nil)

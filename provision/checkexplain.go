@@ -56,8 +56,8 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 
 // explainBroker compares what the broker shows with the CA of the client.
 func (c *check) explainBroker(err *tls.CertificateVerificationError) (Explanation, bool) {
-	_, ok := errors.AsType[x509.UnknownAuthorityError](err)
-	if !ok || len(err.UnverifiedCertificates) == 0 {
+	unknown, ok := errors.AsType[x509.UnknownAuthorityError](err)
+	if !ok || len(err.UnverifiedCertificates) == 0 || isWeak(unknown.Cert.SignatureAlgorithm) {
 		return Explanation{}, false
 	}
 	shown := err.UnverifiedCertificates

@@ -93,18 +93,16 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{
 			fmt.Sprintf("the broker's certificate is not for %q", host.Host),
 			"connect by a name that it carries" + names(host.Certificate) + ", or have it issued with this one"}, true
+	case errors.As(err, &authority) && authority.Cert != nil && isWeak(authority.Cert.SignatureAlgorithm):
+		return Explanation{
+			fmt.Sprintf("the certificate of the broker, or of a CA above it, %q, has a signature that is too weak: %s", authority.Cert.Subject, authority.Cert.SignatureAlgorithm),
+			"have it signed anew with SHA-256"}, true
 	case errors.As(err, &authority):
 		return Explanation{
 			"the broker's certificate is not of the CA that the client trusts",
 			"get the CA's certificate anew; if the CA was rebuilt, the client's own certificate too"}, true
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && strings.Contains(invalid.Detail, " is before "):
-		return Explanation{
-			"the broker's certificate is not valid at this time, but from " + when(invalid.Cert.NotBefore) + " on",
-			"compare the clocks of client and CA"}, true
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return Explanation{
-			"the broker's certificate is not valid at this time: it expired at " + when(invalid.Cert.NotAfter),
-			"renew the broker's certificate and have the broker read it (SIGHUP); if it is newer, compare the clocks"}, true
+		return explainDates(err, invalid), true
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
 		return Explanation{
 			"the broker's certificate is not for servers: it has an extended key usage without serverAuth",
@@ -113,10 +111,14 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{
 			"the broker does not speak TLS on that port",
 			"use the port of its TLS listener, 8883 by custom"}, true
-	case errors.As(err, &dns):
+	case errors.As(err, &dns) && dns.IsNotFound:
 		return Explanation{fmt.Sprintf("there is no host %q", dns.Name), "check the host's name"}, true
+	case errors.As(err, &dns):
+		return Explanation{fmt.Sprintf("the name server does not say where the host %q is", dns.Name), "check the client's name server and the way there"}, true
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return Explanation{"nothing listens there", "check host and port, and that the broker runs"}, true
+	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.ETIMEDOUT):
+		return Explanation{"there is no way to that host, or it is down", "check the address, the network and firewalls"}, true
 	case isEnd(err):
 		return Explanation{
 			"the broker closed the connection without a word: its port is one without TLS, it has as many clients as it may (max_connections), or, with TLS 1.3, it refuses the client's certificate",
@@ -135,6 +137,23 @@ func isEnd(err error) bool {
 
 func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
+}
+
+// explainDates tells the broker's own certificate from those of the CAs above.
+func explainDates(err error, invalid x509.CertificateInvalidError) Explanation {
+	whose := "the broker's certificate"
+	renew := "renew the broker's certificate and have the broker read it (SIGHUP)"
+	unverified, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	if ok && len(unverified.UnverifiedCertificates) > 0 && !unverified.UnverifiedCertificates[0].Equal(invalid.Cert) {
+		whose = fmt.Sprintf("the certificate of CA %q, above the broker's,", invalid.Cert.Subject)
+		renew = "have that CA certified anew, and replace its certificate in the client's CA file and the broker's certfile"
+	}
+	if strings.Contains(invalid.Detail, " is before ") {
+		return Explanation{whose + " is not valid at this time, but from " + when(invalid.Cert.NotBefore) + " on",
+			"compare the clocks of client and CA"}
+	}
+	return Explanation{whose + " is not valid at this time: it expired at " + when(invalid.Cert.NotAfter),
+		renew + "; if it is newer, compare the clocks"}
 }
 
 func names(cert *x509.Certificate) string {

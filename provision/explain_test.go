@@ -3,12 +3,15 @@ package provision_test
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -162,12 +165,23 @@ func trustOf(t *testing.T, files provision.Files) func(*tls.Config) {
 	return func(c *tls.Config) { c.RootCAs = config.RootCAs }
 }
 
-// What there is no broker for: reason codes that other clients of MQTT hand out.
+// What there is no broker for: networks that fail, and reason codes that other
+// clients of MQTT hand out.
 func TestExplainOfErrors(t *testing.T) {
+	connect := func(err error) error {
+		return &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", err)}
+	}
 	for _, tc := range []struct {
 		err   error
 		words string
 	}{
+		{connect(syscall.ETIMEDOUT), "no way to that host"},
+		{connect(syscall.EHOSTUNREACH), "no way to that host"},
+		{connect(syscall.ENETUNREACH), "no way to that host"},
+		{io.ErrUnexpectedEOF, "without a word"},
+		{&net.DNSError{Name: "mqtt", IsNotFound: true}, `there is no host "mqtt"`},
+		{&net.DNSError{Name: "mqtt", Err: "server misbehaving", IsTemporary: true}, "the name server does not say"},
+		{x509.UnknownAuthorityError{}, "not of the CA that the client trusts"},
 		{&provision.ConnackError{Reason: 0x84}, "does not speak MQTT 5"},
 		{&provision.ConnackError{Reason: 0x01}, "does not speak MQTT 5"},
 		{&provision.ConnackError{Reason: 0x85}, "the client's id"},
