@@ -22,6 +22,13 @@ type Target struct {
 	ServerName string // to look for in the broker's certificate; empty: Addr's host
 	ClientID   string // MQTT's; empty: the broker chooses. One that is in use ends that connection
 
+	// User is the client's name at the broker, for Allows. Empty means the
+	// certificate's common name, the first if it has several, as with
+	// use_identity_as_username. With use_subject_as_username it is the whole
+	// subject, as the broker writes it. With use_username_as_clientid, ClientID
+	// is the user name, too.
+	User string
+
 	// Topic, if not empty, gets a message with QoS 1 and this Payload.
 	Topic   string
 	Payload []byte
@@ -89,11 +96,16 @@ func Check(ctx context.Context, t Target) error {
 		c.sent = append(c.sent, cert)
 	}
 	c.path = pathOf(c.leaf, slices.Concat(c.sent, c.chain))
+	config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		c.asked = true
+		return pair, nil
+	}
 	config.Time = func() time.Time { return c.now }
 	config.ServerName = t.ServerName
 	config.MaxVersion = tls.VersionTLS12
 	err = c.try(ctx, config)
-	if alert, ok := tlsalert.Received(err); ok && alert == tlsalert.ProtocolVersion {
+	// A broker without a cipher for 1.2 answers like one without a certificate.
+	if alert, ok := tlsalert.Received(err); ok && (alert == tlsalert.ProtocolVersion || alert == tlsalert.HandshakeFailure) {
 		config.MaxVersion = tls.VersionTLS13
 		err = c.try(ctx, config)
 	}
@@ -121,6 +133,7 @@ type check struct {
 	leaf  *x509.Certificate
 	sent  []*x509.Certificate // with the leaf
 	path  []*x509.Certificate // the leaf and the CAs above it, as far as the client has them
+	asked bool                // by the broker, for the certificate
 }
 
 // attemptTime is long because a broker that reads a large ACL file answers
@@ -202,7 +215,7 @@ var errLetIn = errors.New("the broker refused nothing")
 func (c *check) expectRefusal() error {
 	const remedy = "look into the broker's log for an error of the file after \"Reloading config\", and have it read the file (SIGHUP)"
 	if c.Topic != "" && c.Allows != nil {
-		if allowed, why := c.Allows(c.leaf.Subject.CommonName, c.ClientID, c.Topic); !allowed {
+		if allowed, why := c.Allows(c.user(), c.ClientID, c.Topic); !allowed {
 			return &Problem{Explanation{
 				fmt.Sprintf("the broker takes messages to %q, although the rules in its file refuse them: %s; it has not read the file since it changed, or could not and is open to everybody", c.Topic, why),
 				remedy}, errLetIn}
@@ -219,4 +232,18 @@ func (c *check) expectRefusal() error {
 			list.Remedy}, errLetIn}
 	}
 	return nil
+}
+
+// user is the client's name at the broker, "" for an anonymous one.
+func (c *check) user() string {
+	switch {
+	case c.User != "":
+		return c.User
+	case !c.asked:
+		return ""
+	}
+	if names := commonNames(c.leaf); len(names) > 0 {
+		return names[0]
+	}
+	return ""
 }

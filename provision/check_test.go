@@ -10,6 +10,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -155,6 +156,7 @@ func TestCheck(t *testing.T) {
 	}{
 		{"all is fine", func(s *site) {}, "", ""},
 		{"TLS 1.3 alone", func(s *site) { s.extra = "tls_version tlsv1.3" }, "", ""},
+		{"no cipher for TLS 1.2", func(s *site) { s.extra = "ciphers ECDHE-RSA-AES128-GCM-SHA256" }, "", ""},
 		{"revoked by the older of two lists", func(s *site) {
 			s.ca.revoke(leaf(s.t, s.device))
 			s.saveList(s.ca, nil)
@@ -306,6 +308,7 @@ func TestCheck(t *testing.T) {
 			s.save(s.device, s.ca, func(c *x509.Certificate) { c.Subject = pkix.Name{Organization: []string{"dojot"}} }, nil)
 		}, "no common name", ""},
 		{"user name not taken from the certificate", func(s *site) { s.extra = "use_identity_as_username false" }, "does not let this user in", ""},
+		{"broker does not ask for certificates", func(s *site) { s.extra = "require_certificate false" }, "did not ask for the client's certificate", ""},
 		{"client id needed", func(s *site) { s.extra = "allow_zero_length_clientid false" }, "empty client id", ""},
 		{"client id with a prefix needed", func(s *site) { s.extra = "clientid_prefixes dev-" }, "clientid_prefixes", ""},
 		{"discarded by the rules", func(s *site) { write(t, s.acl, "user 24f6\ntopic read /admin/24f6/config\n") }, `do not let this client publish to "/admin/24f6/attrs"`, ""},
@@ -360,6 +363,55 @@ func TestCheckOfAMessage(t *testing.T) {
 			problem(t, provision.Check(t.Context(), target), tc.words)
 		})
 	}
+}
+
+// Whom the rules are asked about is whom the broker takes the client for.
+func TestCheckAsksTheRulesAboutTheUser(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		harm   func(s *site)
+		target provision.Target
+		words  string
+	}{
+		{"first of two common names", func(s *site) {
+			s.save(s.device, s.ca, twoNames(t, "admin", "24f6"), nil)
+			write(s.t, s.acl, "user admin\ntopic write /admin/24f6/attrs\n")
+		}, provision.Target{}, ""},
+		{"not the last of them", func(s *site) {
+			s.save(s.device, s.ca, twoNames(t, "admin", "24f6"), nil)
+		}, provision.Target{}, `do not let "admin" publish`},
+		{"subject as user name", func(s *site) {
+			s.extra = "use_identity_as_username false\nuse_subject_as_username true"
+			write(s.t, s.acl, "user CN=24f6\ntopic write /admin/24f6/attrs\n")
+		}, provision.Target{User: "CN=24f6"}, ""},
+		{"user name as client id", func(s *site) {
+			s.extra = "use_username_as_clientid true"
+			write(s.t, s.acl, "pattern write /admin/%c/attrs\n")
+		}, provision.Target{ClientID: "24f6"}, ""},
+		{"anonymous", func(s *site) {
+			s.extra = "require_certificate false\nuse_identity_as_username false\nallow_anonymous true"
+			write(s.t, s.acl, "topic write /admin/24f6/attrs\n")
+		}, provision.Target{}, ""},
+		{"message too large, whatever the rules say", func(s *site) { s.extra = "message_size_limit 1" }, provision.Target{}, "too large"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newSite(t)
+			tc.harm(s)
+			target := s.target(s.start())
+			target.User, target.ClientID, target.Allows = tc.target.User, tc.target.ClientID, s.allows
+			problem(t, provision.Check(t.Context(), target), tc.words)
+		})
+	}
+}
+
+func twoNames(t *testing.T, first, second string) func(*x509.Certificate) {
+	t.Helper()
+	cn := asn1.ObjectIdentifier{2, 5, 4, 3}
+	subject, err := asn1.Marshal(pkix.RDNSequence{{{Type: cn, Value: first}}, {{Type: cn, Value: second}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(c *x509.Certificate) { c.RawSubject = subject }
 }
 
 // problem wants err to be a *Problem with these words in its cause, or nil if

@@ -24,6 +24,11 @@ func (c *check) explain(err error) (Explanation, bool) {
 			return e, true
 		}
 	}
+	if connack, ok := errors.AsType[*ConnackError](err); ok && !c.asked && (connack.Reason == reasonBadUserName || connack.Reason == reasonNotAuthorized) {
+		return Explanation{
+			"the broker did not ask for the client's certificate, so it does not know the user",
+			"set require_certificate true for that listener, and restart the broker"}, true
+	}
 	if puback, ok := errors.AsType[*PubackError](err); ok && puback.Reason == reasonNotAuthorized {
 		if e, ok := c.explainDiscarded(puback.Topic); ok {
 			return e, true
@@ -34,7 +39,7 @@ func (c *check) explain(err error) (Explanation, bool) {
 
 // explainDiscarded asks the rules, where they can be read.
 func (c *check) explainDiscarded(topic string) (Explanation, bool) {
-	user := c.leaf.Subject.CommonName
+	user := c.user()
 	if c.Allows != nil {
 		allowed, why := c.Allows(user, c.ClientID, topic)
 		if allowed {
