@@ -87,6 +87,7 @@ const (
 	getCRL = "GET /ca/IOTmidCA/crl"
 	putCRL = "PUT /ca/IOTmidCA/crl"
 	sign   = "POST /sign/24f6/pkcs10"
+	find   = "GET /user/24f6/find" // which is more than the original asks for
 	sign05 = "POST /sign/admin:5c6512/pkcs10"
 )
 
@@ -126,7 +127,7 @@ var parities = []parity{
 		says: first, requests: "POST /auth, GET /ca/IOTmidCA, GET /ca/IOTmidCA/crl, POST /sign/24f6/pkcs10"},
 	{name: "all is there", args: []string{"24f6", "IOTmidCA", "--username", "admin"}, files: "key csr crt ca", answers: fine(),
 		says: allKept, requests: "POST /auth, GET /ca/IOTmidCA, GET /ca/IOTmidCA/crl"},
-	{name: "options in front, abbreviated and joined", args: []string{"--user=admin", "-k2048", "--key", "2048", "--over", "24f6", "IOTmidCA"}, answers: fine(sign, "sign-used"),
+	{name: "options in front, abbreviated and joined", args: []string{"--user=admin", "-k2048", "--key", "2048", "--over", "24f6", "IOTmidCA"}, answers: fine(sign, "sign-used", find, "internal-error"),
 		says: "Authenticated\nCA certificates retrieved\n24f6 key pair created at ./certs//24f6.key\n", fails: doubled + "400\n", code: 255,
 		words: "the device has its certificate already", want: exitFailed},
 	{name: "0.5: tenant in the name, CA by default", args: []string{"5c6512", "-u", "admin"}, files: "key csr", answers: fine(),
@@ -160,7 +161,7 @@ var parities = []parity{
 		says: "Authenticated\n", fails: noChain + "403\n{\"message\":\"Forbidden\"}\nYour user is not allowed to do this\n", code: 255,
 		words: "your user is not allowed to do this", want: exitDenied},
 
-	{name: "it has one already, 0.4", args: []string{"24f6", "IOTmidCA", "-u", "admin"}, files: "key csr", answers: fine(sign, "sign-used"),
+	{name: "it has one already, 0.4", args: []string{"24f6", "IOTmidCA", "-u", "admin"}, files: "key csr", answers: fine(sign, "sign-used", find, "internal-error"),
 		says: refused, fails: doubled + "400\n{\"message\": \"soap message: Got request with status GENERATED (40), NEW, FAILED or INPROCESS required: 24f6.\", \"status\": 400}\n", code: 255,
 		words: "the device has its certificate already", want: exitFailed},
 	{name: "unknown device, 0.4", args: []string{"24f6", "IOTmidCA", "-u", "admin"}, files: "key csr", answers: fine(sign, "sign-unknown-0.4"),
