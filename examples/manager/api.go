@@ -7,9 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/acl"
@@ -174,6 +177,9 @@ func (m *manager) putCRL(w http.ResponseWriter, r *http.Request) {
 	case errors.Is(err, crl.ErrRollback):
 		refuse(w, http.StatusConflict, err)
 		return
+	case errors.As(err, new(*fs.PathError)), errors.As(err, new(*os.LinkError)):
+		refuse(w, http.StatusServiceUnavailable, err)
+		return
 	case err != nil:
 		refuse(w, http.StatusBadRequest, err)
 		return
@@ -198,12 +204,15 @@ func (m *manager) health(w http.ResponseWriter, r *http.Request, events dojotkaf
 	if err := m.list.Check(time.Now()); err != nil {
 		problems = append(problems, "revocation list: "+err.Error())
 	}
-	findings, err := m.findings()
-	if err != nil {
-		problems = append(problems, "configuration: "+err.Error())
+	if err := m.check(); err != nil { // no change reaches the broker then
+		problems = append(problems, "files: "+err.Error())
 	}
-	for _, f := range findings {
-		problems = append(problems, f.String())
+	if findings, err := m.findings(); err == nil {
+		for _, f := range findings {
+			if slices.Contains(clientsDecide, f.ID) { // which are not among those
+				problems = append(problems, f.String())
+			}
+		}
 	}
 	users := 0
 	m.acl.View(func(f *acl.File) {

@@ -40,6 +40,31 @@ func newTestManager(t *testing.T, ca http.Handler, args ...string) *manager {
 	return m
 }
 
+// A folder has one manager; a second one leaves it as it is.
+func TestSecondManager(t *testing.T) {
+	ca := ejbcatest.NewServer()
+	defer ca.Close()
+	m := newTestManager(t, ca)
+	before := map[string][]byte{}
+	for _, path := range []string{m.path(configName), m.identity.Files.Cert, m.identity.Files.Key} {
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before[path] = data
+	}
+	other := *m.settings
+	other.listen, other.dns = "127.0.0.1:28883", []string{"other.example"}
+	if _, err := newManager(t.Context(), &other, m.ca, slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), m.path(aclName)) {
+		t.Errorf("got %v, want an error of %s", err, aclName)
+	}
+	for path, data := range before {
+		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, data) {
+			t.Errorf("%s has changed: %v", path, err)
+		}
+	}
+}
+
 // Nothing may be signalled that would open the broker or end it.
 func TestCheck(t *testing.T) {
 	replace := func(name, content string) func(*testing.T, *manager) {

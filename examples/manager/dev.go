@@ -69,8 +69,8 @@ func dev(ctx context.Context, s *settings, log *slog.Logger, stdout io.Writer) (
 	defer kafka.Close()
 
 	url := "http://" + s.gateway
-	credentials := &ejbca.Credentials{BaseURL: url, Username: own, Password: password}
-	client := &ejbca.Client{BaseURL: url, Token: credentials.Token}
+	credentials := &ejbca.Credentials{BaseURL: url, Username: own, Password: password, HTTPClient: caHTTP}
+	client := &ejbca.Client{BaseURL: url, Token: credentials.Token, HTTPClient: caHTTP}
 	// The platform's own user enrols like a device.
 	m, err := newManager(ctx, s, client, log)
 	if err != nil {

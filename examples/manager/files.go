@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -49,6 +50,8 @@ func (m *manager) provision(ctx context.Context) error {
 	return nil
 }
 
+// openACL opens the ACL file, and locks it: the folder is this manager's from
+// then on.
 func (m *manager) openACL() error {
 	naming, err := m.naming()
 	if err != nil {
@@ -59,7 +62,8 @@ func (m *manager) openACL() error {
 		return err
 	}
 	m.acl, err = acl.OpenStore(m.path(aclName), acl.StoreOptions{
-		Version: m.grammar, Seed: seed, Mode: 0o640, Owner: (*acl.Owner)(m.owner), Written: m.reloader.Reload,
+		Version: m.grammar, Seed: seed, Mode: 0o640, Owner: (*acl.Owner)(m.owner),
+		Written: func(ctx context.Context) error { return m.reloader.Reload(ctx) },
 	})
 	if err != nil {
 		return err
@@ -68,6 +72,9 @@ func (m *manager) openACL() error {
 	m.fleet = &fleet.Fleet{Naming: naming, Store: m.acl, Reserved: m.reserved()}
 	if m.register || m.revoke {
 		m.fleet.Registrar = &registrar{manager: m}
+		if m.fleet.Owed, err = fleet.OpenOwed(m.path(owedName)); err != nil {
+			return errors.Join(err, m.acl.Close())
+		}
 	}
 	return nil
 }

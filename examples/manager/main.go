@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -29,7 +30,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	context.AfterFunc(ctx, stop) // a second Ctrl-C ends it at once
 	err := run(ctx, os.Args[1:], os.Getenv, os.Stdout, os.Stderr)
@@ -78,8 +79,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdout,
 	return err
 }
 
+// caHTTP gives up on a CA that takes a connection and never answers, so that
+// the next try finds it well again.
+var caHTTP = &http.Client{Timeout: time.Minute}
+
 func serve(ctx context.Context, s *settings, log *slog.Logger) error {
-	client := &ejbca.Client{BaseURL: s.ejbcaURL}
+	client := &ejbca.Client{BaseURL: s.ejbcaURL, HTTPClient: caHTTP}
 	m, err := newManager(ctx, s, client, log)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"time"
@@ -52,6 +53,7 @@ const (
 	aclName    = "access.acl"
 	crlName    = "ca.crl"
 	configName = "mosquitto.conf"
+	owedName   = "withdrawals" // see fleet.Owed; the original has none
 )
 
 // probeTopic is where nobody may publish.
@@ -90,6 +92,14 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 	if m.grammar, err = acl.ParseVersion(m.version); err != nil {
 		return nil, err
 	}
+	if err := m.openACL(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, m.acl.Close())
+		}
+	}()
 	m.identity = &provision.Identity{
 		CommonName: brokerName,
 		DNSNames:   m.dns,
@@ -108,7 +118,7 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		},
 	}
 	ofTheCA := func(err error) bool { return errors.As(err, new(*ejbca.Error)) }
-	if err := retry(ctx, log, "waiting for the CA at "+ca.BaseURL, ofTheCA, m.provision); err != nil {
+	if err := retry(ctx, log, "waiting for the CA at "+withoutPassword(ca.BaseURL), ofTheCA, m.provision); err != nil {
 		return nil, err
 	}
 	if err := m.writeConfig(); err != nil {
@@ -125,13 +135,7 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		control = mosquitto.Command(strings.Fields(m.reloadCommand))
 	}
 	m.reloader = mosquitto.NewReloader(control, m.check, m.probe, log)
-	if err := m.openACL(); err != nil {
-		return nil, err
-	}
-	if err := m.check(); err != nil {
-		return nil, errors.Join(err, m.acl.Close())
-	}
-	return m, nil
+	return m, m.check()
 }
 
 // findBroker finds the binary to run, or the version of the broker that
@@ -156,6 +160,15 @@ func (m *manager) findBroker(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// withoutPassword is an address for the log.
+func withoutPassword(address string) string {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "an address that cannot be parsed"
+	}
+	return u.Redacted()
 }
 
 // retry repeats do, with growing pauses and a line in the log for each, until

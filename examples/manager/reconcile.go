@@ -29,7 +29,7 @@ func (m *manager) reconcile(ctx context.Context) error {
 	}
 	always := func(error) bool { return true }
 	for {
-		err := retry(ctx, m.log, "waiting for the list of devices at "+m.deviceManager, always, m.reconcileOnce)
+		err := retry(ctx, m.log, "waiting for the list of devices at "+withoutPassword(m.deviceManager), always, m.reconcileOnce)
 		if err != nil {
 			return err
 		}

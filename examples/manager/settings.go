@@ -272,7 +272,7 @@ func (s *settings) complete() error {
 			continue
 		}
 		if parsed, err := url.Parse(u.url); err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
-			return fmt.Errorf("%s %q: want http://host:port or https://…", u.flag, u.url)
+			return fmt.Errorf("%s %q: want http://host:port or https://…", u.flag, withoutPassword(u.url))
 		}
 	}
 	if s.deviceManager != "" && s.reconcileEvery < time.Second {

@@ -27,6 +27,10 @@ type Fleet struct {
 	Reserved []string
 	// Registrar is nil where somebody else tells the CA.
 	Registrar Registrar
+	// Owed is what the Registrar has yet to be told; it goes with that.
+	Owed *Owed
+
+	changing locks
 }
 
 // A Change adds a device or removes it. Adding one that is there brings its
@@ -72,6 +76,14 @@ func (f *Fleet) Apply(ctx context.Context, changes ...Change) error {
 		edits = append(edits, f.edit(user, c))
 		origin = append(origin, i)
 	}
+	var ca *telling
+	if f.Registrar != nil {
+		var err error
+		if ca, err = f.prepare(ctx, changes, users); err != nil {
+			return err
+		}
+		defer ca.unlock()
+	}
 	if len(edits) > 0 {
 		err := f.Store.Apply(ctx, edits...)
 		rejected, other := partition[*acl.ChangeError](err)
@@ -84,8 +96,10 @@ func (f *Fleet) Apply(ctx context.Context, changes ...Change) error {
 			refused = append(refused, &ChangeError{i, changes[i].Device, r.Err})
 		}
 	}
-	if err := f.register(ctx, changes, users); err != nil {
-		return err
+	if ca != nil {
+		if err := ca.tell(ctx); err != nil {
+			return err
+		}
 	}
 	return errors.Join(refused...)
 }
@@ -122,43 +136,6 @@ func (f *Fleet) edit(user string, c Change) acl.Change {
 		edit.Rules = f.Naming.Rules(c.Device)
 	}
 	return edit
-}
-
-// register tells the CA, in order, what became of each user. Changes of one
-// kind in a row are one call: additions can be made side by side, and removals
-// end in one revocation list.
-func (f *Fleet) register(ctx context.Context, changes []Change, users []string) error {
-	if f.Registrar == nil {
-		return nil
-	}
-	var (
-		run      []string
-		removing bool
-	)
-	tell := func() error {
-		if len(run) == 0 {
-			return nil
-		}
-		slices.Sort(run)
-		run = slices.Compact(run)
-		if removing {
-			return f.Registrar.Withdraw(ctx, run...)
-		}
-		return f.Registrar.Register(ctx, run...)
-	}
-	for i, c := range changes {
-		if users[i] == "" {
-			continue
-		}
-		if c.Remove != removing {
-			if err := tell(); err != nil {
-				return err
-			}
-			run, removing = nil, c.Remove
-		}
-		run = append(run, users[i])
-	}
-	return tell()
 }
 
 // ChangeErrors tells the changes that can never succeed from an error that is

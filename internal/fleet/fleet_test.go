@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -62,7 +63,11 @@ func newFleet(t *testing.T, n *fleet.Naming) *fixture {
 			t.Error(err)
 		}
 	})
-	f.Fleet = &fleet.Fleet{Naming: n, Store: store, Reserved: []string{"mosquitto", "iotagent"}, Registrar: &f.journal}
+	owed, err := fleet.OpenOwed(filepath.Join(filepath.Dir(f.path), "owed"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Fleet = &fleet.Fleet{Naming: n, Store: store, Reserved: []string{"mosquitto", "iotagent"}, Registrar: &f.journal, Owed: owed}
 	return f
 }
 
@@ -201,5 +206,114 @@ func TestFailureIsForTheWholeCall(t *testing.T) {
 	refused, other = fleet.ChangeErrors(f.Apply(t.Context(), put("admin", "1"), put("", "2")))
 	if other != nil || len(refused) != 1 {
 		t.Errorf("repeated: got %v, %v", refused, other)
+	}
+}
+
+// The CA has end entities that are no devices; removing a device of that name
+// must not end them.
+func TestOnlyDevicesAreWithdrawn(t *testing.T) {
+	f := newFleet(t, classic(t))
+	if err := f.Apply(t.Context(), put("admin", "1")); err != nil {
+		t.Fatal(err)
+	}
+	f.journal.lines = nil
+	err := f.Apply(t.Context(), remove("admin", "bridge"), put("other", "1"), remove("other", "1"), remove("admin", "bridge"))
+	if refused, other := fleet.ChangeErrors(err); other != nil || len(refused) != 2 {
+		t.Errorf("got %v, want two refusals", err)
+	}
+	if len(f.journal.lines) > 0 {
+		t.Errorf("the CA was told: %q", f.journal.lines)
+	}
+	// Nor later.
+	if err := f.Apply(t.Context(), put("admin", "1"), put("admin", "2"), remove("admin", "2")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"register 1 2", "withdraw 2"}, f.journal.lines); diff != "" {
+		t.Errorf("CA (-want +got):\n%s", diff)
+	}
+}
+
+// What the CA has yet to be told outlives the process.
+func TestWithdrawalIsOwed(t *testing.T) {
+	f := newFleet(t, classic(t))
+	reopen := func() {
+		t.Helper()
+		var err error
+		if f.Owed, err = fleet.OpenOwed(filepath.Join(filepath.Dir(f.path), "owed")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	step := func(fail error, want []string, changes ...fleet.Change) {
+		t.Helper()
+		f.journal.lines, f.journal.fail = nil, fail
+		if err := f.Apply(t.Context(), changes...); !errors.Is(err, fail) {
+			t.Errorf("got %v, want %v", err, fail)
+		}
+		if diff := cmp.Diff(want, f.journal.lines); diff != "" {
+			t.Errorf("CA (-want +got):\n%s", diff)
+		}
+		reopen()
+	}
+	down := errors.New("the CA is down")
+	step(nil, []string{"register 1"}, put("admin", "1"))
+	step(down, []string{"withdraw 1"}, remove("admin", "1"))
+	step(down, []string{"withdraw 1"}, remove("admin", "1"))
+	step(nil, []string{"withdraw 1"}, remove("admin", "1"))
+	step(nil, nil, remove("admin", "1"))
+
+	// One that comes back is not the old one.
+	step(nil, []string{"register 1"}, put("admin", "1"))
+	step(down, []string{"withdraw 1"}, remove("admin", "1"))
+	step(down, []string{"withdraw 1"}, put("other", "1"))
+	step(nil, []string{"withdraw 1", "register 1"}, put("other", "1"))
+	step(nil, []string{"register 1"}, put("other", "1"))
+	step(nil, []string{"withdraw 1", "register 1", "withdraw 1"}, remove("other", "1"), put("admin", "1"), remove("admin", "1"))
+	step(nil, nil, remove("admin", "1"))
+}
+
+// A removal that did not take place is not made up for at the CA alone.
+func TestNothingIsOwedForWhoIsThere(t *testing.T) {
+	f := newFleet(t, classic(t))
+	if err := f.Apply(t.Context(), put("admin", "1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(filepath.Dir(f.path), "owed"), []byte(`{"1":{"tenant":"admin","id":"1"}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if f.Owed, err = fleet.OpenOwed(filepath.Join(filepath.Dir(f.path), "owed")); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Apply(t.Context(), put("admin", "1")); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"register 1", "register 1"}, f.journal.lines); diff != "" {
+		t.Errorf("CA (-want +got):\n%s", diff)
+	}
+}
+
+// Calls at the same time leave the ACL file and the CA of one mind.
+func TestConcurrentChangesOfOneDevice(t *testing.T) {
+	f := newFleet(t, classic(t))
+	var calls sync.WaitGroup
+	for i := range 100 {
+		calls.Go(func() {
+			change := put("admin", "1")
+			change.Remove = i%2 == 1
+			if err := f.Apply(t.Context(), change, put("admin", fmt.Sprint(2+i%3))); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	calls.Wait()
+	known := false
+	for _, line := range f.journal.lines {
+		verb, users, _ := strings.Cut(line, " ")
+		if slices.Contains(strings.Fields(users), "1") {
+			known = verb == "register"
+		}
+	}
+	if there := strings.Contains(f.text(t), "user 1\n"); there != known {
+		t.Errorf("in the ACL file: %v, at the CA: %v", there, known)
 	}
 }

@@ -45,8 +45,10 @@ func checkIdentifier(field, value string) error {
 		return &FieldError{field, shorten(value), fmt.Sprintf("at most %d bytes", maxIdentifier)}
 	case !utf8.ValidString(value):
 		return bad("valid UTF-8")
-	case strings.ContainsFunc(value, unicode.IsControl):
-		return bad("no control characters, line breaks among them")
+	case strings.ContainsFunc(value, func(r rune) bool { return !unicode.IsPrint(r) }):
+		return bad("printable characters alone, no line breaks or invisible ones")
+	case value == "." || value == "..":
+		return bad("a name, not a step in a path")
 	case strings.ContainsAny(value, "+#/"):
 		return bad("none of + # /, which are special in topics")
 	case strings.TrimSpace(value) != value:

@@ -90,7 +90,7 @@ func TestTemplatesThatCouldShareRights(t *testing.T) {
 
 func TestHostileIdentifiers(t *testing.T) {
 	for _, bad := range []string{
-		"", "a\nb", "a\rb", "a\x00b", "a\tb", "a\u0085b", "a\x7f", "+", "a+", "#", "a/b", "/", " a", "a ", "\u00a0a",
+		"", ".", "..", "a\u200bb", "\u202ea", "\ufeffa", "a\u2028b", "a\u00adb", "a\nb", "a\rb", "a\x00b", "a\tb", "a\u0085b", "a\x7f", "+", "a+", "#", "a/b", "/", " a", "a ", "\u00a0a",
 		"\xff", "$SYS", strings.Repeat("x", 256), "x\ntopic readwrite #\nuser y",
 	} {
 		for _, tc := range []struct {
