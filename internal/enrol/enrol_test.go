@@ -24,10 +24,16 @@ import (
 
 func TestDevices(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "devices")
-	if err := os.WriteFile(file, []byte("# the first floor\n\na1\n b[8-10] \n"), 0o600); err != nil {
-		t.Fatal(err)
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	file := write("devices", "# the first floor\n\na1\n b[8-10] \n")
+	marked := write("marked", "\ufeffa1\r\na2\r\n")
+	long := write("long", "a1\n"+strings.Repeat("x", 100_000)+"\n")
 	for _, tc := range []struct {
 		text string
 		want string // names, or part of an error
@@ -38,6 +44,7 @@ func TestDevices(t *testing.T) {
 		{"dev[08-11].local,x", "dev08.local dev09.local dev10.local dev11.local x"},
 		{"admin:[1-2]", "admin:1 admin:2"},
 		{"z,@" + file, "z a1 b8 b9 b10"},
+		{"@" + marked, "a1 a2"},
 		{"", "error: device \"\""},
 		{"a,,b", "error: device \"\""},
 		{"a,a", "twice"},
@@ -50,6 +57,7 @@ func TestDevices(t *testing.T) {
 		{"../x[1-2]", "device"},
 		{"con", "Windows"},
 		{"@" + filepath.Join(dir, "none"), "no such file"},
+		{"@" + long, long + ":2: "},
 	} {
 		names, err := enrol.Devices(tc.text)
 		got := strings.Join(names, " ")
