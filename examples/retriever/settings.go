@@ -29,9 +29,12 @@ expire or revoked is made anew, and an interrupted run is taken up.
   DEVICE  the device's id; or several: 24f6,a1b2 or dev[001-100], or @file with
           one a line
   CA      the name of the CA, if not IOTmidCA
-  HOOK    a program to run when a device's files have changed. It is not given
-          to a shell. RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its
-          environment. If it fails, the next run runs it again.
+  HOOK    a program to run when a device's own files have changed. For those
+          that devices share, the CA's certificate and revocation list, it is
+          run once, for the device that came first. It is not given to a shell.
+          RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its environment. If it
+          fails, the next run runs it again; after 5 minutes it is killed and
+          has failed.
 
 One device:
   retriever http://localhost:8000 24f6 -u admin
