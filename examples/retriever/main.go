@@ -74,7 +74,7 @@ type retriever struct {
 }
 
 func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) error {
-	s, err := parse(args, stderr)
+	s, err := parse(args, stdout)
 	if err != nil {
 		return err
 	}
@@ -85,7 +85,7 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	if s.plan {
 		return r.showPlan()
 	}
-	if err := s.readSecrets(stdin, stderr); err != nil {
+	if err := s.readSecrets(ctx, stdin, stderr); err != nil {
 		return err
 	}
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
@@ -78,7 +75,7 @@ type settings struct {
 	tenant                string
 }
 
-func parse(args []string, stderr io.Writer) (*settings, error) {
+func parse(args []string, stdout io.Writer) (*settings, error) {
 	s := &settings{}
 	flags := pflag.NewFlagSet("retriever", pflag.ContinueOnError)
 	flags.SortFlags = false
@@ -107,7 +104,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 		return nil, &usageError{err}
 	}
 	if *help {
-		fmt.Fprint(stderr, usage+flags.FlagUsages())
+		fmt.Fprint(stdout, usage+flags.FlagUsages())
 		return nil, pflag.ErrHelp
 	}
 	positional := flags.Args()
@@ -164,8 +161,10 @@ func originalArgs(args []string) []string {
 func (s *settings) check(positional []string, keyType string) (err error) {
 	s.host = strings.TrimRight(positional[0], "/")
 	u, err := url.Parse(s.host)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return fmt.Errorf("HOST %q: want http:// or https:// and a host", s.host)
+	if err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(s.host, "?#") || (u.Scheme != "http" && u.Scheme != "https") {
+		// It is not quoted, and neither is err, which quotes it: it may have a
+		// password in it.
+		return errors.New("HOST: want http:// or https:// and a host, without user, query or fragment")
 	}
 	if s.devices, err = enrol.Devices(positional[1]); err != nil {
 		return err
@@ -212,90 +211,4 @@ func (s *settings) findTenant(token string) error {
 	}
 	s.tenant = claims.Tenant
 	return nil
-}
-
-// readSecrets completes user name and passwords.
-func (s *settings) readSecrets(stdin *os.File, stderr io.Writer) (err error) {
-	if err := s.ask(stdin, stderr); err != nil {
-		return err
-	}
-	if s.password, err = s.readPassword(stdin, stderr); err != nil || s.p12In == "" {
-		return err
-	}
-	s.p12Password, err = firstLine(s.p12In)
-	if err != nil {
-		return fmt.Errorf("--p12-password-file: %w", err)
-	}
-	return nil
-}
-
-// ask completes the user name.
-func (s *settings) ask(stdin *os.File, stderr io.Writer) error {
-	if s.username != "" {
-		return nil
-	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return &usageError{errors.New("want --username where there is no terminal to ask for it")}
-	}
-	fmt.Fprint(stderr, "enter your dojot username: ")
-	line, err := readLine(stdin)
-	s.username = line
-	return err
-}
-
-// readPassword never reads the command line, which every user of the machine
-// can read, too.
-func (s *settings) readPassword(stdin *os.File, stderr io.Writer) (string, error) {
-	if s.passwordIn != "" {
-		password, err := firstLine(s.passwordIn)
-		if err != nil {
-			return "", fmt.Errorf("--password-file: %w", err)
-		}
-		return password, nil
-	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return readLine(stdin)
-	}
-	// The echo goes off before the prompt appears: who is quick to answer
-	// must not see the password.
-	state, err := term.MakeRaw(int(stdin.Fd()))
-	if err != nil {
-		return "", err
-	}
-	defer term.Restore(int(stdin.Fd()), state)
-	terminal := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{stdin, stderr}, "")
-	password, err := terminal.ReadPassword(fmt.Sprintf("enter password for %s: ", s.username))
-	if err != nil {
-		return "", fmt.Errorf("reading the password: %w", err)
-	}
-	if password == "" {
-		return "", errors.New("the password read is empty")
-	}
-	return password, nil
-}
-
-func firstLine(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	return readLine(f)
-}
-
-// readLine reads a name or a password.
-func readLine(r io.Reader) (string, error) {
-	const longest = 4096
-	line, err := bufio.NewReader(io.LimitReader(r, longest)).ReadString('\n')
-	line = strings.TrimRight(line, "\r\n")
-	if line == "" && err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	if line == "" {
-		return "", errors.New("the password (or user name) read is empty")
-	}
-	return line, nil
 }
