@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +25,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
-	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
@@ -69,6 +67,7 @@ type retriever struct {
 	*settings
 	stdout, stderr io.Writer
 	reportOut      io.Writer // for --report -
+	log            *slog.Logger
 	web            *http.Client
 	login          *ejbca.Credentials
 }
@@ -78,8 +77,9 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 	if err != nil {
 		return err
 	}
-	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout, web: newWeb(s.skipVerify)}
-	if s.reportTo == "-" {
+	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout,
+		log: slog.New(slog.NewTextHandler(stderr, nil)), web: newWeb(s.skipVerify)}
+	if onStdout(s.reportTo) {
 		r.stdout = stderr
 	}
 	if s.plan {
@@ -232,19 +232,6 @@ func (r *retriever) tell(d enrol.Result) {
 	default:
 		fmt.Fprintf(r.stdout, "%s: %s\n", d.Device, d.Status)
 	}
-}
-
-func (r *retriever) saveReport(report *enrol.Report) error {
-	text, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if r.reportTo == "-" {
-		_, err = r.reportOut.Write(text)
-		return err
-	}
-	return durable.WriteFile(r.reportTo, text, durable.Attr{Mode: 0o644})
 }
 
 func (r *retriever) issuer(device string) *ejbca.Issuer {

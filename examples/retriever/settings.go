@@ -181,6 +181,9 @@ func (s *settings) check(positional []string, keyType string) (err error) {
 	if s.daemon && (s.reportTo != "" || s.plan) {
 		return errors.New("--daemon: want none of --report and --plan, which are for a run that ends")
 	}
+	if err := checkReport(s.reportTo); err != nil {
+		return fmt.Errorf("--report %s: %w", s.reportTo, err)
+	}
 	// The identities are made from all of the above; what cannot be used
 	// shows before anybody is asked for a password.
 	r := &retriever{settings: s}
