@@ -89,12 +89,12 @@ func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.W
 		return err
 	}
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
-	token, err := r.login.Token(ctx)
-	if errors.Is(err, ejbca.ErrDenied) {
-		return errLogin
+	token, err := r.logIn(ctx)
+	if err != nil && s.daemon && ctx.Err() != nil {
+		return nil
 	}
 	if err != nil {
-		return withRemedy(err)
+		return err
 	}
 	if !s.renew {
 		fmt.Fprintln(r.stdout, "Authenticated")
@@ -117,9 +117,6 @@ func newWeb(skipVerify bool) *http.Client {
 	}
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
-
-// errLogin does not say which of the two it was, though dojot does.
-var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
 
 // job sees to all devices once.
 func (r *retriever) job() *enrol.Run {
