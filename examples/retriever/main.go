@@ -121,36 +121,52 @@ func newWeb(skipVerify bool) *http.Client {
 // job sees to all devices once.
 func (r *retriever) job() *enrol.Run {
 	shared := &enrol.Shared{CA: r.issuer("")}
-	return &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
+	job := &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
 		return r.renewer(device, shared.For(r.issuer(device)))
 	}}
+	if r.p12Password != "" {
+		job.Also = r.completeP12
+	}
+	return job
 }
 
 // once does it and says what became of them.
 func (r *retriever) once(ctx context.Context) error {
 	job := r.job()
-	switch many := len(r.devices) > 1; {
-	case many && isTerminal(r.stderr) && !r.renew:
+	many := len(r.devices) > 1
+	bar := many && isTerminal(r.stderr) && !r.renew
+	switch {
+	case bar:
 		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
 	case many:
 		job.Done = r.tell
 	}
-	report := job.Do(ctx)
-	if r.reportTo != "" {
-		if err := r.saveReport(report); err != nil {
-			return errors.Join(report.Err(), fmt.Errorf("--report: %w", err))
-		}
+	report, err := r.do(ctx, job)
+	if err != nil {
+		return err
+	}
+	reportErr := r.saveReport(report)
+	if bar {
+		r.nameFailed(report)
 	}
 	r.warn(report)
-	for _, d := range report.Devices {
-		if err := r.completeP12(d); err != nil {
-			return withRemedy(errors.Join(report.Err(), err))
-		}
+	if many {
+		return errors.Join(r.summarize(report), reportErr)
 	}
-	if len(r.devices) == 1 {
-		return withRemedy(report.Err())
+	return errors.Join(withRemedy(report.Err()), reportErr)
+}
+
+// nameFailed says of whom a bar only counted what is wrong with them, but no
+// more than fit on a terminal.
+func (r *retriever) nameFailed(report *enrol.Report) {
+	const most = 10
+	failed := slices.DeleteFunc(slices.Clone(report.Devices), func(d enrol.Result) bool { return d.Status != enrol.Failed })
+	for _, d := range failed[:min(most, len(failed))] {
+		r.tell(d)
 	}
-	return r.summarize(report)
+	if more := len(failed) - most; more > 0 {
+		fmt.Fprintf(r.stderr, "and %d more; --report says it of all\n", more)
+	}
 }
 
 // warn says each thing once: what is wrong with the CA is so for all devices.
@@ -171,25 +187,17 @@ func (r *retriever) warn(report *enrol.Report) {
 
 // keep keeps all devices fresh until ctx ends.
 func (r *retriever) keep(ctx context.Context) {
-	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
-	enrol.Keep(ctx, logger, func() *enrol.Run {
+	enrol.Keep(ctx, r.log, func(done func(enrol.Result)) (*enrol.Report, error) {
 		job := r.job()
-		job.Done = func(d enrol.Result) {
-			if err := r.completeP12(d); err != nil {
-				logger.Error("PKCS #12", "device", d.Device, "cause", err)
-			}
-		}
-		return job
+		job.Done = done
+		return r.do(ctx, job)
 	})
 }
 
 // completeP12 makes the file that was not asked for when the certificate was
 // made.
-func (r *retriever) completeP12(d enrol.Result) error {
-	if r.p12Password == "" || d.Status != enrol.Kept {
-		return nil
-	}
-	if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
+func (r *retriever) completeP12(device string) error {
+	if err := saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files); err != nil {
 		return &provision.HookError{Err: err}
 	}
 	return nil

@@ -6,12 +6,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -209,6 +211,71 @@ func TestRunEnds(t *testing.T) {
 	report := run.Do(ctx)
 	if got, want := statuses(report), "a made, b skipped, c skipped"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A device that the CA may have signed for already is seen to, though the run
+// is to end: dojot's CA signs once.
+func TestRunEndsAfterDevicesUnderWay(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.server.Intercept(func(_ http.ResponseWriter, q *http.Request) bool {
+		if strings.HasPrefix(q.URL.Path, "/sign/") {
+			cancel()
+		}
+		return false
+	})
+	report := (&enrol.Run{Devices: []string{"a", "b", "c"}, Renewer: r.renewer, Parallel: 1}).Do(ctx)
+	if got, want := statuses(report), "a made, b skipped, c skipped"; got != want {
+		t.Errorf("got %s (%v), want %s", got, report.Err(), want)
+	}
+}
+
+// silent is a CA that never answers.
+type silent struct {
+	*signer
+	asked func()
+}
+
+func (s silent) Sign(ctx context.Context, _ *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	s.asked()
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Nor does a run that is to end wait for ever.
+func TestRunEndsWithoutAnswer(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ca := silent{newSigner(t), cancel}
+		began := time.Now()
+		report := (&enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Renewer: func(device string) *provision.Renewer {
+			return localRenewer(dir, device, ca)
+		}}).Do(ctx)
+		if got, want := statuses(report), "a failed, b skipped"; got != want || time.Since(began) != 10*time.Second {
+			t.Errorf("got %s after %v, want %s after 10 s", got, time.Since(began), want)
+		}
+	})
+}
+
+// What else a device needs is done for those that are good, and a failure is
+// one device's.
+func TestRunAlso(t *testing.T) {
+	r := newRig(t)
+	run := &enrol.Run{Devices: []string{"a", "b"}, Renewer: r.renewer, Parallel: 1}
+	run.Also = func(device string) error {
+		if device == "a" {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	if got, want := statuses(run.Do(t.Context())), "a made, b made"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	report := run.Do(t.Context())
+	if got, want := statuses(report), "a failed, b kept"; got != want || report.Devices[0].Error != "disk full" {
+		t.Errorf("got %s (%v), want %s", got, report.Err(), want)
 	}
 }
 
