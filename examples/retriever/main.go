@@ -40,7 +40,10 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// Devices are seen to even if nobody reads what is said of them, as after
+	// "| head". To ignore the signal would do, but hooks would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	enrol.Oversubscribe()
 	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "retriever:", err)

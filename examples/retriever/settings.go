@@ -43,6 +43,9 @@ A thousand, with a report:
 Once a day from cron, and a service that is told:
   retriever http://localhost:8000 24f6 IOTmidCA -u admin --password-file pw --renew -- systemctl reload sensor
 
+One retriever at a time works in a folder. When it is asked to end, it begins no
+other device and gives those under way 10 seconds; asked again, it ends at once.
+
 The password is asked for without echo. Where there is no terminal, it is the
 first line of standard input, or of the file given.
 
