@@ -347,10 +347,12 @@ func withRemedy(err error) error {
 
 func remedy(err error) string {
 	switch {
+	case errors.Is(err, context.Canceled):
+		return "the next run goes on where this one was ended"
 	case errors.As(err, new(*provision.HookError)):
 		return "key and certificate are in order; what failed will be tried again by the next run"
 	case errors.As(err, new(*provision.FieldError)):
-		return "nothing has been written"
+		return "nothing has been written for it"
 	case errors.Is(err, ejbca.ErrGenerated):
 		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
 	case errors.Is(err, ejbca.ErrDenied):
@@ -359,8 +361,10 @@ func remedy(err error) string {
 		return "check the names of CA and device; a device has to be created in dojot first"
 	case errors.Is(err, ejbca.ErrUnavailable):
 		return "check HOST, and that dojot's gateway, auth and EJBCA-REST run"
+	case errors.As(err, new(*provision.StepError)):
+		return "whoever failed keeps the key and certificate that were there"
 	default:
-		return "nothing that was in use has been changed"
+		return "nothing has been changed"
 	}
 }
 
