@@ -16,6 +16,8 @@ var ErrLocked = errors.New("it is locked by somebody else")
 // ends. It is a lock among those who ask for it, on the folder itself: there
 // is no file that a crash could leave. If somebody else holds it, that is
 // ErrLocked, at once.
+//
+// BUG: on NFS, it holds among the processes of one machine only.
 func LockDir(dir string) (lock io.Closer, err error) {
 	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
 	if err != nil {
