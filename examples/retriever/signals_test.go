@@ -26,7 +26,28 @@ func TestNobodyReadsTheOutput(t *testing.T) {
 	}
 }
 
-// The first signal waits for the device under way, the second for nothing.
+// A device under way is seen to: the CA may have signed, and does so once.
+func TestSignalWaitsForTheDeviceUnderWay(t *testing.T) {
+	r := newRig(t)
+	asked, signalled := make(chan struct{}), make(chan struct{})
+	r.onSign(func(*http.Request) { close(asked); <-signalled })
+	cmd := r.command(t, "24f6")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-asked:
+	case <-time.After(patience):
+		t.Error("nobody asks for a signature")
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	close(signalled)
+	if err := cmd.Wait(); err != nil || !r.has("24f6.crt") {
+		t.Errorf("%v, 24f6.crt is there: %v", err, r.has("24f6.crt"))
+	}
+}
+
+// A second signal ends it at once.
 func TestSecondSignal(t *testing.T) {
 	r := newRig(t)
 	asked := make(chan struct{})
