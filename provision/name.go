@@ -21,16 +21,16 @@ var reserved = []string{
 
 // CheckName reports, as a *[FieldError] about the field, why name cannot be the
 // first part of file names: it is empty, too long, has a path separator or a
-// control character, begins with a dot or ends with a dot or blank, or Windows
-// reserves it or a character of it. The colon of dojot's "tenant:device" is
-// let pass.
+// control or format character, begins with a dot or ends with a dot or blank,
+// or Windows reserves it or a character of it. The colon of dojot's
+// "tenant:device" is let pass.
 func CheckName(field, name string) error {
 	bad := func(want string) error { return &FieldError{field, name, want} }
 	switch {
 	case name == "" || len(name) > maxName || !utf8.ValidString(name):
 		return bad("a name of 1 to 200 bytes of UTF-8")
-	case strings.ContainsFunc(name, unicode.IsControl):
-		return bad("a name without control characters")
+	case strings.ContainsFunc(name, isUnseen):
+		return bad("a name without control characters, or others that are not seen")
 	case strings.ContainsAny(name, `/\<>"|?*`):
 		return bad(`a name without / \ < > " | ? *, which are special in file names`)
 	case name[0] == '.' || strings.HasSuffix(name, ".") || strings.TrimSpace(name) != name:
@@ -43,3 +43,7 @@ func CheckName(field, name string) error {
 	}
 	return nil
 }
+
+// isUnseen reports whether r is a control character or, such as those that turn
+// the direction of writing, lets a name look like another.
+func isUnseen(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }

@@ -7,7 +7,6 @@ package main
 import (
 	"context"
 	"crypto/tls"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -26,7 +25,6 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
-	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
@@ -42,7 +40,10 @@ const (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	// Devices are seen to even if nobody reads what is said of them, as after
+	// "| head". To ignore the signal would do, but hooks would inherit that.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	enrol.Oversubscribe()
 	if err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil && !errors.Is(err, pflag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "retriever:", err)
@@ -69,32 +70,34 @@ type retriever struct {
 	*settings
 	stdout, stderr io.Writer
 	reportOut      io.Writer // for --report -
+	log            *slog.Logger
 	web            *http.Client
 	login          *ejbca.Credentials
 }
 
 func run(ctx context.Context, args []string, stdin *os.File, stdout, stderr io.Writer) error {
-	s, err := parse(args, stderr)
+	s, err := parse(args, stdout)
 	if err != nil {
 		return err
 	}
-	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout, web: newWeb(s.skipVerify)}
-	if s.reportTo == "-" {
+	r := &retriever{settings: s, stdout: stdout, stderr: stderr, reportOut: stdout,
+		log: slog.New(slog.NewTextHandler(stderr, nil)), web: newWeb(s.skipVerify)}
+	if onStdout(s.reportTo) {
 		r.stdout = stderr
 	}
 	if s.plan {
 		return r.showPlan()
 	}
-	if err := s.readSecrets(stdin, stderr); err != nil {
+	if err := s.readSecrets(ctx, stdin, stderr); err != nil {
 		return err
 	}
 	r.login = &ejbca.Credentials{BaseURL: s.host, HTTPClient: r.web, Username: s.username, Password: s.password}
-	token, err := r.login.Token(ctx)
-	if errors.Is(err, ejbca.ErrDenied) {
-		return errLogin
+	token, err := r.logIn(ctx)
+	if err != nil && s.daemon && ctx.Err() != nil {
+		return nil
 	}
 	if err != nil {
-		return withRemedy(err)
+		return err
 	}
 	if !s.renew {
 		fmt.Fprintln(r.stdout, "Authenticated")
@@ -118,42 +121,55 @@ func newWeb(skipVerify bool) *http.Client {
 	return &http.Client{Transport: transport, Timeout: time.Minute}
 }
 
-// errLogin does not say which of the two it was, though dojot does.
-var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
-
 // job sees to all devices once.
 func (r *retriever) job() *enrol.Run {
 	shared := &enrol.Shared{CA: r.issuer("")}
-	return &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
+	job := &enrol.Run{Devices: r.devices, Parallel: r.parallel, Renewer: func(device string) *provision.Renewer {
 		return r.renewer(device, shared.For(r.issuer(device)))
 	}}
+	if r.p12Password != "" {
+		job.Also = r.completeP12
+	}
+	return job
 }
 
 // once does it and says what became of them.
 func (r *retriever) once(ctx context.Context) error {
 	job := r.job()
-	switch many := len(r.devices) > 1; {
-	case many && isTerminal(r.stderr) && !r.renew:
+	many := len(r.devices) > 1
+	bar := many && isTerminal(r.stderr) && !r.renew
+	switch {
+	case bar:
 		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
 	case many:
 		job.Done = r.tell
 	}
-	report := job.Do(ctx)
-	if r.reportTo != "" {
-		if err := r.saveReport(report); err != nil {
-			return errors.Join(report.Err(), fmt.Errorf("--report: %w", err))
-		}
+	report, err := r.do(ctx, job)
+	if err != nil {
+		return err
+	}
+	reportErr := r.saveReport(report)
+	if bar {
+		r.nameFailed(report)
 	}
 	r.warn(report)
-	for _, d := range report.Devices {
-		if err := r.completeP12(d); err != nil {
-			return withRemedy(errors.Join(report.Err(), err))
-		}
+	if many {
+		return errors.Join(r.summarize(report), reportErr)
 	}
-	if len(r.devices) == 1 {
-		return withRemedy(report.Err())
+	return errors.Join(withRemedy(report.Err()), reportErr)
+}
+
+// nameFailed says of whom a bar only counted what is wrong with them, but no
+// more than fit on a terminal.
+func (r *retriever) nameFailed(report *enrol.Report) {
+	const most = 10
+	failed := slices.DeleteFunc(slices.Clone(report.Devices), func(d enrol.Result) bool { return d.Status != enrol.Failed })
+	for _, d := range failed[:min(most, len(failed))] {
+		r.tell(d)
 	}
-	return r.summarize(report)
+	if more := len(failed) - most; more > 0 {
+		fmt.Fprintf(r.stderr, "and %d more; --report says it of all\n", more)
+	}
 }
 
 // warn says each thing once: what is wrong with the CA is so for all devices.
@@ -174,25 +190,17 @@ func (r *retriever) warn(report *enrol.Report) {
 
 // keep keeps all devices fresh until ctx ends.
 func (r *retriever) keep(ctx context.Context) {
-	logger := slog.New(slog.NewTextHandler(r.stderr, nil))
-	enrol.Keep(ctx, logger, func() *enrol.Run {
+	enrol.Keep(ctx, r.log, func(done func(enrol.Result)) (*enrol.Report, error) {
 		job := r.job()
-		job.Done = func(d enrol.Result) {
-			if err := r.completeP12(d); err != nil {
-				logger.Error("PKCS #12", "device", d.Device, "cause", err)
-			}
-		}
-		return job
+		job.Done = done
+		return r.do(ctx, job)
 	})
 }
 
 // completeP12 makes the file that was not asked for when the certificate was
 // made.
-func (r *retriever) completeP12(d enrol.Result) error {
-	if r.p12Password == "" || d.Status != enrol.Kept {
-		return nil
-	}
-	if err := saveP12(r.p12Path(d.Device), r.p12Password, r.identity(d.Device).Files); err != nil {
+func (r *retriever) completeP12(device string) error {
+	if err := saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files); err != nil {
 		return &provision.HookError{Err: err}
 	}
 	return nil
@@ -232,19 +240,6 @@ func (r *retriever) tell(d enrol.Result) {
 	default:
 		fmt.Fprintf(r.stdout, "%s: %s\n", d.Device, d.Status)
 	}
-}
-
-func (r *retriever) saveReport(report *enrol.Report) error {
-	text, err := json.MarshalIndent(report, "", "  ")
-	if err != nil {
-		return err
-	}
-	text = append(text, '\n')
-	if r.reportTo == "-" {
-		_, err = r.reportOut.Write(text)
-		return err
-	}
-	return durable.WriteFile(r.reportTo, text, durable.Attr{Mode: 0o644})
 }
 
 func (r *retriever) issuer(device string) *ejbca.Issuer {
@@ -352,10 +347,12 @@ func withRemedy(err error) error {
 
 func remedy(err error) string {
 	switch {
+	case errors.Is(err, context.Canceled):
+		return "the next run goes on where this one was ended"
 	case errors.As(err, new(*provision.HookError)):
 		return "key and certificate are in order; what failed will be tried again by the next run"
 	case errors.As(err, new(*provision.FieldError)):
-		return "nothing has been written"
+		return "nothing has been written for it"
 	case errors.Is(err, ejbca.ErrGenerated):
 		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
 	case errors.Is(err, ejbca.ErrDenied):
@@ -364,8 +361,10 @@ func remedy(err error) string {
 		return "check the names of CA and device; a device has to be created in dojot first"
 	case errors.Is(err, ejbca.ErrUnavailable):
 		return "check HOST, and that dojot's gateway, auth and EJBCA-REST run"
+	case errors.As(err, new(*provision.StepError)):
+		return "whoever failed keeps the key and certificate that were there"
 	default:
-		return "nothing that was in use has been changed"
+		return "nothing has been changed"
 	}
 }
 

@@ -59,8 +59,13 @@ func TestParse(t *testing.T) {
 
 		{"", "want HOST DEVICE [CA]"},
 		{"http://dojot:8000 24f6 IOTmidCA more", "want HOST DEVICE [CA]"},
-		{"dojot:8000 24f6", "HOST \"dojot:8000\": want http://"},
+		{"dojot:8000 24f6", "HOST: want http://"},
 		{"ftp://dojot 24f6", "want http://"},
+		{"http://admin:S3cret@host:bad 24f6", "HOST: want http://"},
+		{"http://admin:S3cret@dojot 24f6", "HOST: want http://"},
+		{"http://dojot?password=S3cret 24f6", "HOST: want http://"},
+		{"http://dojot/#S3cret 24f6", "HOST: want http://"},
+		{"http://dojot# 24f6", "HOST: want http://"},
 		{"http://dojot 24f6 IOTmidCA -ca MQTT", "--caname"},
 		{"http://dojot con", "Windows"},
 		{"http://dojot ../24f6", "device \"../24f6\""},
@@ -84,16 +89,18 @@ func TestParse(t *testing.T) {
 			t.Errorf("%s: %v", tc.args, err)
 		case tc.words != "" && (err == nil || !strings.Contains(err.Error(), tc.words) || status(err) != exitUsage):
 			t.Errorf("%s: got %v, want a usage error with %q", tc.args, err, tc.words)
+		case err != nil && strings.Contains(err.Error(), "S3cret"):
+			t.Errorf("%s: the password is in %v", tc.args, err)
 		}
 	}
 }
 
 func TestHelp(t *testing.T) {
-	var out bytes.Buffer
-	if _, err := parse([]string{"--help"}, &out); !errors.Is(err, pflag.ErrHelp) {
-		t.Errorf("got %v", err)
+	var out, errs bytes.Buffer
+	if err := run(t.Context(), []string{"--help"}, nil, &out, &errs); !errors.Is(err, pflag.ErrHelp) || errs.Len() > 0 {
+		t.Errorf("got %v, and on standard error\n%s", err, &errs)
 	}
-	for _, words := range []string{"Usage: retriever HOST DEVICE [CA]", "One device:", "A thousand, with a report:", "Exit status:", "--skip-https-check"} {
+	for _, words := range []string{"Usage: retriever HOST DEVICE [CA]", "One device:", "A thousand, with a report:", "Exit status:", "--skip-https-check", "5 minutes", "once, for the device that came first"} {
 		if !strings.Contains(out.String(), words) {
 			t.Errorf("does not say %q", words)
 		}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,18 +25,36 @@ func saveP12(path, password string, files provision.Files) error {
 	if err != nil {
 		return err
 	}
-	have, err := os.ReadFile(path)
-	if err == nil {
-		_, leaf, cas, err := pkcs12.DecodeChain(have, password)
-		if err == nil && leaf.Equal(pair.Leaf) && len(cas) == len(chain) && cas[0].Equal(chain[0]) {
-			return nil
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	private := durable.Attr{Mode: 0o600}
+	if has, err := hasP12(path, password, pair, chain); err != nil {
 		return err
+	} else if has {
+		return private.Apply(path)
 	}
 	data, err := pkcs12.Modern.Encode(pair.PrivateKey, pair.Leaf, chain, password)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return durable.WriteFile(path, data, durable.Attr{Mode: 0o600})
+	return durable.WriteFile(path, data, private)
+}
+
+// hasP12 reports whether that is what the file has. One that it cannot make
+// sense of is to be replaced; what is no file is not.
+func hasP12(path, password string, pair *tls.Certificate, chain []*x509.Certificate) (bool, error) {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	if !info.Mode().IsRegular() {
+		return false, fmt.Errorf("%s is not a regular file", path)
+	}
+	have, err := os.ReadFile(path)
+	if err != nil {
+		return false, err
+	}
+	_, leaf, cas, err := pkcs12.DecodeChain(have, password)
+	return err == nil && leaf.Equal(pair.Leaf) && len(cas) == len(chain) && cas[0].Equal(chain[0]), nil
 }

@@ -1,18 +1,15 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
-	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
@@ -29,9 +26,12 @@ expire or revoked is made anew, and an interrupted run is taken up.
   DEVICE  the device's id; or several: 24f6,a1b2 or dev[001-100], or @file with
           one a line
   CA      the name of the CA, if not IOTmidCA
-  HOOK    a program to run when a device's files have changed. It is not given
-          to a shell. RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its
-          environment. If it fails, the next run runs it again.
+  HOOK    a program to run when a device's own files have changed. For those
+          that devices share, the CA's certificate and revocation list, it is
+          run once, for the device that came first. It is not given to a shell.
+          RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its environment. If it
+          fails, the next run runs it again; after 5 minutes it is killed and
+          has failed.
 
 One device:
   retriever http://localhost:8000 24f6 -u admin
@@ -42,6 +42,9 @@ A thousand, with a report:
 
 Once a day from cron, and a service that is told:
   retriever http://localhost:8000 24f6 IOTmidCA -u admin --password-file pw --renew -- systemctl reload sensor
+
+One retriever at a time works in a folder. When it is asked to end, it begins no
+other device and gives those under way 10 seconds; asked again, it ends at once.
 
 The password is asked for without echo. Where there is no terminal, it is the
 first line of standard input, or of the file given.
@@ -75,7 +78,7 @@ type settings struct {
 	tenant                string
 }
 
-func parse(args []string, stderr io.Writer) (*settings, error) {
+func parse(args []string, stdout io.Writer) (*settings, error) {
 	s := &settings{}
 	flags := pflag.NewFlagSet("retriever", pflag.ContinueOnError)
 	flags.SortFlags = false
@@ -104,7 +107,7 @@ func parse(args []string, stderr io.Writer) (*settings, error) {
 		return nil, &usageError{err}
 	}
 	if *help {
-		fmt.Fprint(stderr, usage+flags.FlagUsages())
+		fmt.Fprint(stdout, usage+flags.FlagUsages())
 		return nil, pflag.ErrHelp
 	}
 	positional := flags.Args()
@@ -161,8 +164,10 @@ func originalArgs(args []string) []string {
 func (s *settings) check(positional []string, keyType string) (err error) {
 	s.host = strings.TrimRight(positional[0], "/")
 	u, err := url.Parse(s.host)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return fmt.Errorf("HOST %q: want http:// or https:// and a host", s.host)
+	if err != nil || u.Host == "" || u.User != nil || strings.ContainsAny(s.host, "?#") || (u.Scheme != "http" && u.Scheme != "https") {
+		// It is not quoted, and neither is err, which quotes it: it may have a
+		// password in it.
+		return errors.New("HOST: want http:// or https:// and a host, without user, query or fragment")
 	}
 	if s.devices, err = enrol.Devices(positional[1]); err != nil {
 		return err
@@ -178,6 +183,9 @@ func (s *settings) check(positional []string, keyType string) (err error) {
 	}
 	if s.daemon && (s.reportTo != "" || s.plan) {
 		return errors.New("--daemon: want none of --report and --plan, which are for a run that ends")
+	}
+	if err := checkReport(s.reportTo); err != nil {
+		return fmt.Errorf("--report %s: %w", s.reportTo, err)
 	}
 	// The identities are made from all of the above; what cannot be used
 	// shows before anybody is asked for a password.
@@ -209,90 +217,4 @@ func (s *settings) findTenant(token string) error {
 	}
 	s.tenant = claims.Tenant
 	return nil
-}
-
-// readSecrets completes user name and passwords.
-func (s *settings) readSecrets(stdin *os.File, stderr io.Writer) (err error) {
-	if err := s.ask(stdin, stderr); err != nil {
-		return err
-	}
-	if s.password, err = s.readPassword(stdin, stderr); err != nil || s.p12In == "" {
-		return err
-	}
-	s.p12Password, err = firstLine(s.p12In)
-	if err != nil {
-		return fmt.Errorf("--p12-password-file: %w", err)
-	}
-	return nil
-}
-
-// ask completes the user name.
-func (s *settings) ask(stdin *os.File, stderr io.Writer) error {
-	if s.username != "" {
-		return nil
-	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return &usageError{errors.New("want --username where there is no terminal to ask for it")}
-	}
-	fmt.Fprint(stderr, "enter your dojot username: ")
-	line, err := readLine(stdin)
-	s.username = line
-	return err
-}
-
-// readPassword never reads the command line, which every user of the machine
-// can read, too.
-func (s *settings) readPassword(stdin *os.File, stderr io.Writer) (string, error) {
-	if s.passwordIn != "" {
-		password, err := firstLine(s.passwordIn)
-		if err != nil {
-			return "", fmt.Errorf("--password-file: %w", err)
-		}
-		return password, nil
-	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return readLine(stdin)
-	}
-	// The echo goes off before the prompt appears: who is quick to answer
-	// must not see the password.
-	state, err := term.MakeRaw(int(stdin.Fd()))
-	if err != nil {
-		return "", err
-	}
-	defer term.Restore(int(stdin.Fd()), state)
-	terminal := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{stdin, stderr}, "")
-	password, err := terminal.ReadPassword(fmt.Sprintf("enter password for %s: ", s.username))
-	if err != nil {
-		return "", fmt.Errorf("reading the password: %w", err)
-	}
-	if password == "" {
-		return "", errors.New("the password read is empty")
-	}
-	return password, nil
-}
-
-func firstLine(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	return readLine(f)
-}
-
-// readLine reads a name or a password.
-func readLine(r io.Reader) (string, error) {
-	const longest = 4096
-	line, err := bufio.NewReader(io.LimitReader(r, longest)).ReadString('\n')
-	line = strings.TrimRight(line, "\r\n")
-	if line == "" && err != nil && !errors.Is(err, io.EOF) {
-		return "", err
-	}
-	if line == "" {
-		return "", errors.New("the password (or user name) read is empty")
-	}
-	return line, nil
 }

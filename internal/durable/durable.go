@@ -212,13 +212,19 @@ func RemoveTemps(path string) error {
 	if dir == "" {
 		dir = "."
 	}
+	return RemoveTempsIn(dir, func(name string) bool { return name == base })
+}
+
+// RemoveTempsIn is RemoveTemps for all files in a folder whose names are of
+// those, whether or not the files themselves are there.
+func RemoveTempsIn(dir string, isOf func(name string) bool) error {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return ignoreMissing(err)
 	}
 	var errs []error
 	for _, e := range entries {
-		if strings.HasPrefix(e.Name(), base+tempMark) {
+		if at := strings.LastIndex(e.Name(), tempMark); at > 0 && isOf(e.Name()[:at]) {
 			errs = append(errs, ignoreMissing(os.Remove(filepath.Join(dir, e.Name()))))
 		}
 	}

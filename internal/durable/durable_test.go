@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -245,5 +246,20 @@ func TestRemoveTemps(t *testing.T) {
 	}
 	if err := durable.RemoveTemps(filepath.Join(dir, "no", "f")); err != nil {
 		t.Errorf("missing folder: %v", err)
+	}
+}
+
+func TestRemoveTempsIn(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a.p12", "a.p12.durable-1", "b.p12.durable-23", "a.key.durable-1", ".durable-9"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := durable.RemoveTempsIn(dir, func(name string) bool { return filepath.Ext(name) == ".p12" }); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := strings.Join(names(t, dir), " "), ".durable-9 a.key.durable-1 a.p12"; got != want {
+		t.Errorf("left: %s, want %s", got, want)
 	}
 }

@@ -14,6 +14,9 @@ import (
 // MaxDevices bounds a run.
 const MaxDevices = 1_000_000
 
+// byteOrderMark is what some editors begin a file with.
+const byteOrderMark = "\ufeff"
+
 // Devices reads who is to be enrolled: names separated by commas, ranges such
 // as dev[001-100], which keep their leading zeros, and @file for a file with
 // one such name or range a line. Blank lines there, and those that begin with
@@ -51,8 +54,13 @@ func (l *list) addFile(path string) error {
 	defer f.Close()
 	const longest = 256 << 20
 	lines := bufio.NewScanner(io.LimitReader(f, longest))
-	for n := 1; lines.Scan(); n++ {
-		line := strings.TrimSpace(lines.Text())
+	n := 1
+	for ; lines.Scan(); n++ {
+		line := lines.Text()
+		if n == 1 {
+			line = strings.TrimPrefix(line, byteOrderMark)
+		}
+		line = strings.TrimSpace(line)
 		if line == "" || line[0] == '#' {
 			continue
 		}
@@ -60,7 +68,10 @@ func (l *list) addFile(path string) error {
 			return fmt.Errorf("%s:%d: %w", path, n, err)
 		}
 	}
-	return lines.Err()
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("%s:%d: %w", path, n, err)
+	}
+	return nil
 }
 
 // add takes a name, or a range.

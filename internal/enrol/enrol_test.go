@@ -6,12 +6,14 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"net/http"
 	"os"
 	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -24,10 +26,16 @@ import (
 
 func TestDevices(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "devices")
-	if err := os.WriteFile(file, []byte("# the first floor\n\na1\n b[8-10] \n"), 0o600); err != nil {
-		t.Fatal(err)
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
 	}
+	file := write("devices", "# the first floor\n\na1\n b[8-10] \n")
+	marked := write("marked", "\ufeffa1\r\na2\r\n")
+	long := write("long", "a1\n"+strings.Repeat("x", 100_000)+"\n")
 	for _, tc := range []struct {
 		text string
 		want string // names, or part of an error
@@ -38,6 +46,7 @@ func TestDevices(t *testing.T) {
 		{"dev[08-11].local,x", "dev08.local dev09.local dev10.local dev11.local x"},
 		{"admin:[1-2]", "admin:1 admin:2"},
 		{"z,@" + file, "z a1 b8 b9 b10"},
+		{"@" + marked, "a1 a2"},
 		{"", "error: device \"\""},
 		{"a,,b", "error: device \"\""},
 		{"a,a", "twice"},
@@ -50,6 +59,7 @@ func TestDevices(t *testing.T) {
 		{"../x[1-2]", "device"},
 		{"con", "Windows"},
 		{"@" + filepath.Join(dir, "none"), "no such file"},
+		{"@" + long, long + ":2: "},
 	} {
 		names, err := enrol.Devices(tc.text)
 		got := strings.Join(names, " ")
@@ -201,6 +211,71 @@ func TestRunEnds(t *testing.T) {
 	report := run.Do(ctx)
 	if got, want := statuses(report), "a made, b skipped, c skipped"; got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A device that the CA may have signed for already is seen to, though the run
+// is to end: dojot's CA signs once.
+func TestRunEndsAfterDevicesUnderWay(t *testing.T) {
+	r := newRig(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	r.server.Intercept(func(_ http.ResponseWriter, q *http.Request) bool {
+		if strings.HasPrefix(q.URL.Path, "/sign/") {
+			cancel()
+		}
+		return false
+	})
+	report := (&enrol.Run{Devices: []string{"a", "b", "c"}, Renewer: r.renewer, Parallel: 1}).Do(ctx)
+	if got, want := statuses(report), "a made, b skipped, c skipped"; got != want {
+		t.Errorf("got %s (%v), want %s", got, report.Err(), want)
+	}
+}
+
+// silent is a CA that never answers.
+type silent struct {
+	*signer
+	asked func()
+}
+
+func (s silent) Sign(ctx context.Context, _ *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	s.asked()
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// Nor does a run that is to end wait for ever.
+func TestRunEndsWithoutAnswer(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ca := silent{newSigner(t), cancel}
+		began := time.Now()
+		report := (&enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Renewer: func(device string) *provision.Renewer {
+			return localRenewer(dir, device, ca)
+		}}).Do(ctx)
+		if got, want := statuses(report), "a failed, b skipped"; got != want || time.Since(began) != 10*time.Second {
+			t.Errorf("got %s after %v, want %s after 10 s", got, time.Since(began), want)
+		}
+	})
+}
+
+// What else a device needs is done for those that are good, and a failure is
+// one device's.
+func TestRunAlso(t *testing.T) {
+	r := newRig(t)
+	run := &enrol.Run{Devices: []string{"a", "b"}, Renewer: r.renewer, Parallel: 1}
+	run.Also = func(device string) error {
+		if device == "a" {
+			return errors.New("disk full")
+		}
+		return nil
+	}
+	if got, want := statuses(run.Do(t.Context())), "a made, b made"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	report := run.Do(t.Context())
+	if got, want := statuses(report), "a failed, b kept"; got != want || report.Devices[0].Error != "disk full" {
+		t.Errorf("got %s (%v), want %s", got, report.Err(), want)
 	}
 }
 

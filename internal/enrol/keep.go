@@ -12,22 +12,27 @@ const (
 	firstRetry = time.Minute // after a failure; doubled with each, up to keepEvery
 )
 
-// Keep has all devices seen to, again and again until ctx ends, and logs what
-// became of them. Each round is a run of its own, so that no more devices are
-// worked on at once than it says, and so that a [Shared] CA is asked anew.
-func Keep(ctx context.Context, logger *slog.Logger, round func() *Run) {
+// Keep has all devices seen to, again and again until ctx ends. Each round is a
+// run of its own, so that no more devices are worked on at once than it says,
+// and so that a [Shared] CA is asked anew. It tells done of each device, for
+// the log. An error says why there was no run.
+func Keep(ctx context.Context, logger *slog.Logger, round func(done func(Result)) (*Report, error)) {
 	retry := firstRetry
 	for {
-		report := round().Do(ctx)
+		report, err := round(logTo(logger))
 		if ctx.Err() != nil {
 			return
 		}
-		report.log(logger)
 		wait := keepEvery - rand.N(keepEvery/4)
-		if report.Err() == nil {
+		if err == nil && report.Err() == nil {
 			retry = firstRetry
 		} else {
 			wait, retry = min(wait, retry), min(2*retry, keepEvery)
+		}
+		switch {
+		case err != nil:
+			logger.Warn("round skipped", "cause", err, "next try in", wait)
+		case report.Err() != nil:
 			logger.Error("not all devices are in order", "failed", report.Count[Failed], "next try in", wait)
 		}
 		select {
@@ -38,9 +43,10 @@ func Keep(ctx context.Context, logger *slog.Logger, round func() *Run) {
 	}
 }
 
-func (r *Report) log(logger *slog.Logger) {
+// logTo logs what became of the devices of one round.
+func logTo(logger *slog.Logger) func(Result) {
 	warned := map[string]bool{"": true} // what is wrong with the CA is so for all devices
-	for _, d := range r.Devices {
+	return func(d Result) {
 		logger := logger.With("device", d.Device)
 		switch d.Status {
 		case Made, Renewed:

@@ -19,7 +19,8 @@ import (
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
-// Devices are seen to each hour or so, and sooner after a failure.
+// Devices are seen to each hour or so, and sooner after a failure, or when
+// there was no run.
 func TestKeep(t *testing.T) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
@@ -29,27 +30,26 @@ func TestKeep(t *testing.T) {
 		var rounds []time.Duration
 		began := time.Now()
 		var log bytes.Buffer
-		enrol.Keep(ctx, slog.New(slog.NewTextHandler(&log, nil)), func() *enrol.Run {
+		enrol.Keep(ctx, slog.New(slog.NewTextHandler(&log, nil)), func(done func(enrol.Result)) (*enrol.Report, error) {
 			rounds = append(rounds, time.Since(began))
-			return &enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Renewer: func(device string) *provision.Renewer {
-				files := provision.DeviceFiles(dir, device, "ca")
-				files.CRL = ""
-				return &provision.Renewer{
-					Identity: &provision.Identity{CommonName: device, KeyType: provision.P256, Files: files},
-					CA:       ca,
-					Changed: func(context.Context) error {
-						if device == "b" && len(rounds) < 3 {
-							return errors.New("nobody to tell")
-						}
-						return nil
-					},
+			if len(rounds) == 3 {
+				return nil, errors.New("somebody else is at work")
+			}
+			return (&enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Done: done, Renewer: func(device string) *provision.Renewer {
+				renewer := localRenewer(dir, device, ca)
+				renewer.Changed = func(context.Context) error {
+					if device == "b" && len(rounds) < 3 {
+						return errors.New("nobody to tell")
+					}
+					return nil
 				}
-			}}
+				return renewer
+			}}).Do(ctx), nil
 		})
-		if len(rounds) < 6 || len(rounds) > 7 || rounds[0] != 0 || rounds[1] != time.Minute || rounds[2] != 3*time.Minute || rounds[3]-rounds[2] < 45*time.Minute {
+		if len(rounds) < 6 || len(rounds) > 7 || rounds[0] != 0 || rounds[1] != time.Minute || rounds[2] != 3*time.Minute || rounds[3] != 7*time.Minute || rounds[4]-rounds[3] < 45*time.Minute {
 			t.Errorf("rounds at %v", rounds)
 		}
-		for words, want := range map[string]int{"certificate made": 1, "device failed": 2, "nobody to tell": 2, "not all devices": 2} {
+		for words, want := range map[string]int{"certificate made": 1, "device failed": 2, "nobody to tell": 2, "not all devices": 2, "somebody else is at work": 1} {
 			if got := strings.Count(log.String(), words); got != want {
 				t.Errorf("%q is logged %d times, want %d", words, got, want)
 			}
@@ -58,6 +58,33 @@ func TestKeep(t *testing.T) {
 			t.Log(&log)
 		}
 	})
+}
+
+// What became of a device is logged when it is known, even if the round is cut.
+func TestKeepLogsEachDevice(t *testing.T) {
+	ca, dir := newSigner(t), t.TempDir()
+	ctx, cancel := context.WithCancel(t.Context())
+	var log bytes.Buffer
+	enrol.Keep(ctx, slog.New(slog.NewTextHandler(&log, nil)), func(done func(enrol.Result)) (*enrol.Report, error) {
+		run := &enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Renewer: func(device string) *provision.Renewer {
+			return localRenewer(dir, device, ca)
+		}}
+		run.Done = func(r enrol.Result) { done(r); cancel() }
+		return run.Do(ctx), nil
+	})
+	if got := strings.Count(log.String(), "certificate made"); got != 1 {
+		t.Errorf("logged\n%s", &log)
+	}
+}
+
+// localRenewer keeps a device's identity at a CA that needs no network.
+func localRenewer(dir, device string, ca provision.CA) *provision.Renewer {
+	files := provision.DeviceFiles(dir, device, "ca")
+	files.CRL = ""
+	return &provision.Renewer{
+		Identity: &provision.Identity{CommonName: device, KeyType: provision.P256, Files: files},
+		CA:       ca,
+	}
 }
 
 // signer is a CA without a network, whose waits are no concern of the clock.

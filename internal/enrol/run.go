@@ -29,7 +29,12 @@ type Run struct {
 	// Parallel is how many devices are worked on at once. 0 is four for each
 	// of GOMAXPROCS: while some wait for the CA or the disk, others make keys.
 	Parallel int
-	// Done, if not nil, is told of each device, one at a time.
+	// Also, if not nil, does what else there is to do for a device whose files
+	// were good. It may be called from several goroutines at a time. If it
+	// fails, so has the device.
+	Also func(device string) error
+	// Done, if not nil, is told of each device, one at a time, as soon as it is
+	// known what became of it.
 	Done func(Result)
 }
 
@@ -77,20 +82,32 @@ func (r *Report) Err() error {
 	return errors.Join(errs...)
 }
 
-// Do sees to all devices, or, when ctx ends, to those under way. A failure is
-// one device's; the others go on.
+// grace is how long the devices under way are still seen to when a run is to
+// end. The CA may have signed already, and dojot's does so once for a device.
+const grace = 10 * time.Second
+
+// Do sees to all devices, or, when ctx ends, to those under way, which have 10
+// seconds more. A failure is one device's; the others go on.
 func (r *Run) Do(ctx context.Context) *Report {
 	report := &Report{Began: time.Now(), Count: map[Status]int{}, Devices: make([]Result, len(r.Devices))}
 	parallel := r.Parallel
 	if parallel <= 0 {
 		parallel = 4 * runtime.GOMAXPROCS(0)
 	}
+	underWay, stop := outlast(ctx, grace)
+	defer stop()
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(parallel)
 	for i, device := range r.Devices {
 		work.Go(func() error {
-			result := r.one(ctx, device)
+			result := Result{Device: device, Status: Skipped, Err: ctx.Err()}
+			if result.Err == nil {
+				result = r.one(underWay, device)
+			}
+			if result.Err != nil {
+				result.Error = result.Err.Error()
+			}
 			mu.Lock()
 			defer mu.Unlock()
 			report.Devices[i] = result
@@ -107,9 +124,6 @@ func (r *Run) Do(ctx context.Context) *Report {
 }
 
 func (r *Run) one(ctx context.Context, device string) Result {
-	if err := ctx.Err(); err != nil {
-		return Result{Device: device, Status: Skipped, Err: err, Error: err.Error()}
-	}
 	renewer := r.Renewer(device)
 	steps, err := renewer.Once(ctx)
 	result := Result{Device: device, Status: Kept, Steps: steps}
@@ -132,14 +146,25 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	if leaf, leafErr := renewer.Identity.Files.Leaf(); leafErr == nil {
 		result.NotAfter = &leaf.NotAfter
 	}
-	switch {
-	case Harmless(err):
+	if Harmless(err) {
 		warnings = append(warnings, err.Error())
-	case err != nil:
-		result.Status, result.Err, result.Error = Failed, err, err.Error()
+		err = nil
+	}
+	if err == nil && result.Status == Kept && r.Also != nil {
+		err = r.Also(device)
+	}
+	if err != nil {
+		result.Status, result.Err = Failed, err
 	}
 	result.Warning = strings.Join(warnings, "; ")
 	return result
+}
+
+// outlast returns a context that ends that much later than ctx.
+func outlast(ctx context.Context, more time.Duration) (context.Context, context.CancelFunc) {
+	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(more, cancel) })
+	return longer, func() { stop(); cancel() }
 }
 
 // Harmless reports whether err is about the revocation list alone: a client

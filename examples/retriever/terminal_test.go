@@ -1,0 +1,77 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"reflect"
+	"syscall"
+	"testing"
+	"time"
+	"unsafe"
+
+	"golang.org/x/term"
+)
+
+// openTerminal returns both ends of a terminal: that of the program, and that
+// of whoever looks at it.
+func openTerminal(t *testing.T) (program, user *os.File) {
+	t.Helper()
+	user, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skipf("no terminal to be had here: %v", err)
+	}
+	t.Cleanup(func() { user.Close() })
+	var locked, number int32
+	for request, arg := range map[uintptr]*int32{syscall.TIOCSPTLCK: &locked, syscall.TIOCGPTN: &number} {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, user.Fd(), request, uintptr(unsafe.Pointer(arg))); errno != 0 {
+			t.Skipf("no terminal to be had here: %v", errno)
+		}
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skipf("no terminal to be had here: %v", err)
+	}
+	t.Cleanup(func() { program.Close() })
+	return program, user
+}
+
+// Who is asked for a name or a password can end the program instead, and has
+// the terminal as it was.
+func TestPromptsEnd(t *testing.T) {
+	for _, tc := range []struct {
+		prompt string
+		args   []string
+	}{
+		{"enter your dojot username: ", nil},
+		{"enter password for admin: ", []string{"-u", "admin"}},
+	} {
+		t.Run(tc.prompt, func(t *testing.T) {
+			program, user := openTerminal(t)
+			before, err := term.GetState(int(program.Fd()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancelCause(t.Context())
+			ended := errors.New("asked to end")
+			out := &watched{until: tc.prompt, then: func() { cancel(ended) }}
+			result := make(chan error, 1)
+			go func() {
+				result <- run(ctx, append([]string{"http://127.0.0.1:1", "24f6"}, tc.args...), program, out, out)
+			}()
+			select {
+			case err := <-result:
+				if !errors.Is(err, ended) {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("it waits for an answer")
+			}
+			if after, err := term.GetState(int(program.Fd())); err != nil || !reflect.DeepEqual(before, after) {
+				t.Errorf("the terminal was %v, is %v, %v", before, after, err)
+			}
+			user.WriteString("\n") // for the read that was left behind
+		})
+	}
+}
