@@ -209,6 +209,28 @@ func TestFailureIsForTheWholeCall(t *testing.T) {
 	}
 }
 
+// A batch in which devices come and go costs two calls, not one for each, and
+// one whose own changes alternate as many as those.
+func TestFewCalls(t *testing.T) {
+	f := newFleet(t, classic(t))
+	var batch []fleet.Change
+	for i := range 50 {
+		batch = append(batch, put("admin", fmt.Sprint("a", i)), remove("admin", fmt.Sprint("a", i)))
+	}
+	batch = append(batch, put("admin", "a0"))
+	if err := f.Apply(t.Context(), batch...); err != nil {
+		t.Fatal(err)
+	}
+	var verbs []string
+	for _, line := range f.journal.lines {
+		verb, _, _ := strings.Cut(line, " ")
+		verbs = append(verbs, verb)
+	}
+	if diff := cmp.Diff([]string{"register", "withdraw", "register"}, verbs); diff != "" {
+		t.Errorf("calls (-want +got):\n%s", diff)
+	}
+}
+
 // The CA has end entities that are no devices; removing a device of that name
 // must not end them.
 func TestOnlyDevicesAreWithdrawn(t *testing.T) {

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 
@@ -66,54 +65,53 @@ func (t *telling) look(file *acl.File) {
 	}
 }
 
-// tell tells the CA, in order, what became of each user. Changes of one kind in
-// a row are one call: additions can be made side by side, and removals end in
-// one revocation list.
+// tell tells the CA what became of each user, in as few calls as keep each
+// user's changes in order: additions can be made side by side, and removals end
+// in one revocation list.
 func (t *telling) tell(ctx context.Context) error {
 	var (
-		run       []string
-		removing  bool
+		phases    [][]string // of users to register, to withdraw, to register …
+		last      = map[string]int{}
 		withdrawn []string
 	)
-	flush := func() error {
-		if len(run) == 0 {
-			return nil
+	add := func(user string, remove bool) {
+		phase := last[user]
+		if remove != (phase%2 == 1) {
+			phase++
 		}
-		slices.Sort(run)
-		run = slices.Compact(run)
-		if !removing {
-			return t.Registrar.Register(ctx, run...)
+		for len(phases) <= phase {
+			phases = append(phases, nil)
 		}
-		withdrawn = append(withdrawn, run...)
-		return t.Registrar.Withdraw(ctx, run...)
-	}
-	add := func(user string, remove bool) error {
-		var err error
-		if remove != removing {
-			err = flush()
-			run, removing = nil, remove
-		}
-		run = append(run, user)
-		return err
+		last[user] = phase
+		phases[phase] = append(phases[phase], user)
 	}
 	for i, c := range t.changes {
 		user := t.users[i]
 		if _, isOwed := t.Owed.of(user); user == "" || c.Remove && !isOwed {
 			continue
 		}
-		var err error
 		if !c.Remove && t.owed[user] {
 			// It comes back before its removal was told of, and may be another
 			// device by now.
-			err = add(user, true)
+			add(user, true)
 		}
 		delete(t.owed, user)
-		if err := errors.Join(err, add(user, c.Remove)); err != nil {
+		add(user, c.Remove)
+	}
+	for phase, users := range phases {
+		if len(users) == 0 {
+			continue
+		}
+		slices.Sort(users)
+		users = slices.Compact(users)
+		tell := t.Registrar.Register
+		if phase%2 == 1 {
+			tell = t.Registrar.Withdraw
+			withdrawn = append(withdrawn, users...)
+		}
+		if err := tell(ctx, users...); err != nil {
 			return err
 		}
-	}
-	if err := flush(); err != nil {
-		return err
 	}
 	return t.Owed.done(slices.AppendSeq(withdrawn, maps.Keys(t.leaving)))
 }
