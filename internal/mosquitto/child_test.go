@@ -9,7 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 )
@@ -137,5 +139,42 @@ func TestCommand(t *testing.T) {
 	cancel()
 	if err := (mosquitto.Command{"sleep", "60"}).Signal(ctx); err == nil {
 		t.Error("a cancelled command succeeded")
+	}
+}
+
+// What a command leaves behind has its output, and must not be waited for.
+func TestCommandWithBackgroundProcess(t *testing.T) {
+	for _, tc := range []struct {
+		name, then string
+		ends       bool
+	}{{"which ends", "", true}, {"which waits for it", "; wait", false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			pidFile := filepath.Join(t.TempDir(), "pid")
+			script := "tail -f /dev/null & echo $! >" + pidFile + ".new && mv " + pidFile + ".new " + pidFile + tc.then
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			told := make(chan error, 1)
+			go func() { told <- mosquitto.Command{"sh", "-c", script}.Signal(ctx) }()
+			var pid int
+			eventually(t, func() (err error) {
+				data, err := os.ReadFile(pidFile)
+				if err == nil {
+					pid, err = strconv.Atoi(strings.TrimSpace(string(data)))
+				}
+				return err
+			})
+			defer syscall.Kill(pid, syscall.SIGKILL)
+			if !tc.ends {
+				cancel() // as the manager's end does
+			}
+			select {
+			case err := <-told:
+				if (err == nil) != tc.ends {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("it is still waited for")
+			}
+		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca"
@@ -178,6 +179,21 @@ func (r *rig) device(name string) *mqttclient.Client {
 	}
 	r.t.Cleanup(func() { client.Close() })
 	return client
+}
+
+// patience is for what should come at once, on a machine that is busy.
+const patience = 20 * time.Second
+
+// eventually repeats try until it succeeds.
+func eventually(t *testing.T, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for err := try(); err != nil; err = try() {
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func mayPublish(name string) string { return fmt.Sprintf("user %s\ntopic write data\n", name) }
