@@ -149,11 +149,12 @@ func clientsFail(err error) bool {
 const attempt = 10 * time.Second
 
 // await repeats ask until the broker answers, however long that takes, and
-// returns the answer.
+// returns the answer. It tells waiting after a second, and whenever the wait
+// has doubled since.
 func await(ctx context.Context, ask func(context.Context) error, waiting func(error)) error {
 	const longest = time.Second
 	pause := 10 * time.Millisecond
-	began := time.Now()
+	began, tell := time.Now(), time.Second
 	for {
 		once, cancel := context.WithTimeout(ctx, attempt)
 		err := ask(once)
@@ -161,8 +162,9 @@ func await(ctx context.Context, ask func(context.Context) error, waiting func(er
 		if answered(err) {
 			return err
 		}
-		if time.Since(began) > longest {
+		if waited := time.Since(began); waited > tell {
 			waiting(err)
+			tell = 2 * waited
 		}
 		select {
 		case <-ctx.Done():
