@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,7 +75,7 @@ func (c *Child) Run(ctx context.Context) error {
 		if time.Since(started) > settled {
 			pause = firstPause
 		}
-		c.Logger.Error("the broker ended; starting it again", "cause", err, "in", pause)
+		c.Logger.Error("the broker ended; starting it again", "cause", err, "printed", printed, "in", pause)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -168,8 +169,8 @@ func awaitListener(addr string, exited <-chan struct{}) bool {
 	}
 }
 
-// forward logs the broker's lines, each at the level that it begins with, and
-// returns the last ones.
+// forward logs the broker's lines, each at the level that it begins with after
+// its time, and returns the last ones.
 func (c *Child) forward(r io.Reader) string {
 	const keep = 5
 	var last []string
@@ -177,7 +178,7 @@ func (c *Child) forward(r io.Reader) string {
 	for {
 		// A line longer than the buffer is logged in pieces.
 		line, _, err := lines.ReadLine()
-		if text := string(bytes.TrimSpace(line)); text != "" {
+		if text := withoutTime(string(bytes.TrimSpace(line))); text != "" {
 			c.Logger.Log(context.Background(), levelOf(text), text)
 			if last = append(last, text); len(last) > keep {
 				last = last[1:]
@@ -189,9 +190,21 @@ func (c *Child) forward(r io.Reader) string {
 	}
 }
 
+// withoutTime removes what the broker begins its lines with, "1795828288: ": a
+// log has its own.
+func withoutTime(line string) string {
+	seconds, text, ok := strings.Cut(line, ": ")
+	if _, err := strconv.ParseInt(seconds, 10, 64); !ok || err != nil {
+		return line
+	}
+	return text
+}
+
+// levelOf leaves what OpenSSL says for those who look closely: most of it is
+// about one client, anybody can cause it, and it does not say who did.
 func levelOf(line string) slog.Level {
 	switch {
-	case strings.HasPrefix(line, "Error"), strings.HasPrefix(line, "OpenSSL Error"):
+	case strings.HasPrefix(line, "Error"):
 		return slog.LevelError
 	case strings.HasPrefix(line, "Warning"):
 		return slog.LevelWarn

@@ -64,6 +64,21 @@ func TestChildThatCannotStart(t *testing.T) {
 	})
 }
 
+// Why a broker ends is in the log, and is an error there.
+func TestBrokersErrorsAreLogged(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	if err := r.reloader(r.child, fit).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.writeACL("rubbish\n")
+	if err := r.child.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.log.await(t, "level=ERROR", `msg="Error: Invalid line in acl_file`)
+	r.log.await(t, "the broker ended", "exit status", "Error: Invalid line in acl_file")
+}
+
 func TestSignalWithoutBroker(t *testing.T) {
 	r := newRig(t)
 	if err := r.child.Signal(t.Context()); err != nil {

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -52,6 +53,21 @@ func (j *journal) count(s string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return strings.Count(j.text.String(), s)
+}
+
+// await waits for a line with all the words.
+func (j *journal) await(t *testing.T, words ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		for line := range strings.Lines(j.text.String()) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no line with %q is logged", words)
+	})
 }
 
 // newRig provisions a broker and does not start it.
