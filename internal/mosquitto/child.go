@@ -25,6 +25,7 @@ type Child struct {
 	Config string       // path of mosquitto.conf
 	Dir    string       // the working directory, from which its relative paths start
 	Addr   string       // host:port that it will listen on, to say so when it is taken
+	User   string       // whose process it is if this one is root's; empty is root's, too
 	Logger *slog.Logger // gets what the broker prints
 
 	mu       sync.Mutex
@@ -91,8 +92,12 @@ func (c *Child) runOnce(ctx context.Context) (printed string, err error) {
 	cmd := exec.Command(c.Binary.Path, "-c", c.Config)
 	cmd.Dir = c.Dir
 	// A process group of its own: Ctrl-C in a terminal must reach the manager
-	// alone, which then ends its parts in order.
+	// alone, which then ends its parts in order. And its user from the
+	// beginning: the kernel forgets to end a process that changes its user.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if cmd.SysProcAttr.Credential, err = credential(c.User); err != nil {
+		return "", err
+	}
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return "", err
