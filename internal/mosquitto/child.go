@@ -103,6 +103,9 @@ func (c *Child) runOnce(ctx context.Context) (printed string, err error) {
 		return "", err
 	}
 	if err := cmd.Start(); err != nil {
+		if cmd.SysProcAttr.Credential != nil {
+			err = fmt.Errorf("as user %s: %w", c.User, err)
+		}
 		return "", err
 	}
 	stopped := make(chan struct{})

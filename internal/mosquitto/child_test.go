@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -53,6 +54,16 @@ func TestChildThatCannotStart(t *testing.T) {
 		_, port, _ := net.SplitHostPort(r.child.Addr)
 		if err := r.child.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "port "+port+" is in use") {
 			t.Errorf("got %v, want the port named", err)
+		}
+	})
+	t.Run("folder closed to its user", func(t *testing.T) {
+		if _, err := user.Lookup("mosquitto"); os.Geteuid() != 0 || err != nil {
+			t.Skip("needs root and a system user mosquitto")
+		}
+		r := newRig(t)
+		r.child.User = "mosquitto"
+		if err := r.child.Run(t.Context()); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "as user mosquitto") {
+			t.Errorf("got %v, want os.ErrPermission and the user", err)
 		}
 	})
 	t.Run("no binary", func(t *testing.T) {
@@ -152,8 +163,8 @@ func TestCommand(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (mosquitto.Command{"sleep", "60"}).Signal(ctx); err == nil {
-		t.Error("a cancelled command succeeded")
+	if err := (mosquitto.Command{"sleep", "60"}).Signal(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled command: got %v, want %v", err, context.Canceled)
 	}
 }
 
@@ -184,7 +195,7 @@ func TestCommandWithBackgroundProcess(t *testing.T) {
 			}
 			select {
 			case err := <-told:
-				if (err == nil) != tc.ends {
+				if tc.ends && err != nil || !tc.ends && !errors.Is(err, context.Canceled) {
 					t.Errorf("got %v", err)
 				}
 			case <-time.After(patience):

@@ -40,10 +40,9 @@ func (e *DistrustedError) Unwrap() error { return e.Err }
 type Probe struct {
 	Addr string // host:port of its listener
 	// TLS is asked at each connection, so that a renewed certificate is used.
-	// It names the server.
-	// Nil is a plain listener. At most TLS 1.2 is best: in TLS 1.3 a client
-	// often sees just a reset where the broker meant an alert, and a reset is
-	// no answer.
+	// It names the server. Nil is a plain listener. At most TLS 1.2 is best: in
+	// TLS 1.3 a client often sees just a reset where the broker meant an alert,
+	// and a reset is no answer.
 	TLS func() (*tls.Config, error)
 	// Forbidden is a topic to which the probe's user may not publish.
 	Forbidden string
@@ -68,9 +67,9 @@ func (p *Probe) Barrier(ctx context.Context) error {
 }
 
 // Verdict returns nil if the broker refuses a publish to the forbidden topic,
-// as it must, and ErrOpen if it does not. If it does, but no client would
-// come that far, the error is a *RefusedError or a *DistrustedError. Like
-// Barrier, it makes a connection of its own.
+// as it must, and ErrOpen if it does not. It is a *RefusedError if the broker
+// did not let it come that far, and a *DistrustedError if no other client would
+// have. Like Barrier, it makes a connection of its own.
 func (p *Probe) Verdict(ctx context.Context) error {
 	client, distrust, err := p.dial(ctx)
 	if err != nil {

@@ -88,6 +88,9 @@ func (c Command) Signal(ctx context.Context) error {
 	cmd.WaitDelay = time.Second
 	out, err := cmd.CombinedOutput()
 	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		if ctx.Err() != nil {
+			err = ctx.Err() // not only "killed"
+		}
 		return fmt.Errorf("%q: %w: %q", []string(c), err, out[:min(len(out), 500)])
 	}
 	return nil
