@@ -80,11 +80,16 @@ func TestReloadWithBadCertificate(t *testing.T) {
 
 			r.probe.TLS = good
 			r.reissue(r.server, "localhost")
+			const complaint = "reloaded, but clients cannot use the broker"
+			complaints := r.log.count(complaint)
 			if err := reloader.Reload(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if err := r.probe.Verdict(t.Context()); err != nil {
 				t.Errorf("with a good certificate again: %v", err)
+			}
+			if r.log.count(complaint) > complaints {
+				t.Error("the log speaks of a certificate that is no longer there")
 			}
 		})
 	}

@@ -106,13 +106,19 @@ func (r *Reloader) once(ctx context.Context) error {
 	if err := r.control.Signal(ctx); err != nil {
 		return fmt.Errorf("telling the broker to reload: %w", err)
 	}
-	err := await(ctx, r.probe.Verdict, r.waiting)
+	verdict := func() error { return await(ctx, r.probe.Verdict, r.waiting) }
+	err := verdict()
+	if clientsFail(err) {
+		// A connection that the broker accepted just before it read its files
+		// is shown the certificate from before.
+		err = verdict()
+	}
 	if errors.Is(err, ErrOpen) {
 		r.log.Error("the broker is open to everybody after a reload; restarting it")
 		if restart := r.control.Restart(ctx); restart != nil {
 			return fmt.Errorf("%w, and it could not be restarted: %w", ErrOpen, restart)
 		}
-		err = await(ctx, r.probe.Verdict, r.waiting)
+		err = verdict()
 	}
 	if clientsFail(err) {
 		r.log.Warn("reloaded, but clients cannot use the broker", "cause", err)
