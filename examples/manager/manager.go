@@ -156,6 +156,7 @@ func (m *manager) findBroker(ctx context.Context) error {
 			Config: m.path(configName),
 			Dir:    m.dir,
 			Addr:   m.brokerAddr,
+			User:   m.brokerUser,
 			Logger: m.log.With("from", "mosquitto"),
 		}
 	}

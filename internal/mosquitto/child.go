@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -24,6 +25,7 @@ type Child struct {
 	Config string       // path of mosquitto.conf
 	Dir    string       // the working directory, from which its relative paths start
 	Addr   string       // host:port that it will listen on, to say so when it is taken
+	User   string       // whose process it is if this one is root's; empty is root's, too
 	Logger *slog.Logger // gets what the broker prints
 
 	mu       sync.Mutex
@@ -74,7 +76,7 @@ func (c *Child) Run(ctx context.Context) error {
 		if time.Since(started) > settled {
 			pause = firstPause
 		}
-		c.Logger.Error("the broker ended; starting it again", "cause", err, "in", pause)
+		c.Logger.Error("the broker ended; starting it again", "cause", err, "printed", printed, "in", pause)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -90,13 +92,20 @@ func (c *Child) runOnce(ctx context.Context) (printed string, err error) {
 	cmd := exec.Command(c.Binary.Path, "-c", c.Config)
 	cmd.Dir = c.Dir
 	// A process group of its own: Ctrl-C in a terminal must reach the manager
-	// alone, which then ends its parts in order.
+	// alone, which then ends its parts in order. And its user from the
+	// beginning: the kernel forgets to end a process that changes its user.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+	if cmd.SysProcAttr.Credential, err = credential(c.User); err != nil {
+		return "", err
+	}
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		return "", err
 	}
 	if err := cmd.Start(); err != nil {
+		if cmd.SysProcAttr.Credential != nil {
+			err = fmt.Errorf("as user %s: %w", c.User, err)
+		}
 		return "", err
 	}
 	stopped := make(chan struct{})
@@ -168,8 +177,8 @@ func awaitListener(addr string, exited <-chan struct{}) bool {
 	}
 }
 
-// forward logs the broker's lines, each at the level that it begins with, and
-// returns the last ones.
+// forward logs the broker's lines, each at the level that it begins with after
+// its time, and returns the last ones.
 func (c *Child) forward(r io.Reader) string {
 	const keep = 5
 	var last []string
@@ -177,7 +186,7 @@ func (c *Child) forward(r io.Reader) string {
 	for {
 		// A line longer than the buffer is logged in pieces.
 		line, _, err := lines.ReadLine()
-		if text := string(bytes.TrimSpace(line)); text != "" {
+		if text := withoutTime(string(bytes.TrimSpace(line))); text != "" {
 			c.Logger.Log(context.Background(), levelOf(text), text)
 			if last = append(last, text); len(last) > keep {
 				last = last[1:]
@@ -189,9 +198,21 @@ func (c *Child) forward(r io.Reader) string {
 	}
 }
 
+// withoutTime removes what the broker begins its lines with, "1795828288: ": a
+// log has its own.
+func withoutTime(line string) string {
+	seconds, text, ok := strings.Cut(line, ": ")
+	if _, err := strconv.ParseInt(seconds, 10, 64); !ok || err != nil {
+		return line
+	}
+	return text
+}
+
+// levelOf leaves what OpenSSL says for those who look closely: most of it is
+// about one client, anybody can cause it, and it does not say who did.
 func levelOf(line string) slog.Level {
 	switch {
-	case strings.HasPrefix(line, "Error"), strings.HasPrefix(line, "OpenSSL Error"):
+	case strings.HasPrefix(line, "Error"):
 		return slog.LevelError
 	case strings.HasPrefix(line, "Warning"):
 		return slog.LevelWarn

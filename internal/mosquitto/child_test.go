@@ -6,10 +6,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 )
@@ -53,6 +56,16 @@ func TestChildThatCannotStart(t *testing.T) {
 			t.Errorf("got %v, want the port named", err)
 		}
 	})
+	t.Run("folder closed to its user", func(t *testing.T) {
+		if _, err := user.Lookup("mosquitto"); os.Geteuid() != 0 || err != nil {
+			t.Skip("needs root and a system user mosquitto")
+		}
+		r := newRig(t)
+		r.child.User = "mosquitto"
+		if err := r.child.Run(t.Context()); !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "as user mosquitto") {
+			t.Errorf("got %v, want os.ErrPermission and the user", err)
+		}
+	})
 	t.Run("no binary", func(t *testing.T) {
 		r := newRig(t)
 		r.child.Binary.Path = r.path("none")
@@ -60,6 +73,21 @@ func TestChildThatCannotStart(t *testing.T) {
 			t.Errorf("got %v, want os.ErrNotExist", err)
 		}
 	})
+}
+
+// Why a broker ends is in the log, and is an error there.
+func TestBrokersErrorsAreLogged(t *testing.T) {
+	r := newRig(t)
+	r.start()
+	if err := r.reloader(r.child, fit).Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.writeACL("rubbish\n")
+	if err := r.child.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r.log.await(t, "level=ERROR", `msg="Error: Invalid line in acl_file`)
+	r.log.await(t, "the broker ended", "exit status", "Error: Invalid line in acl_file")
 }
 
 func TestSignalWithoutBroker(t *testing.T) {
@@ -135,7 +163,44 @@ func TestCommand(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (mosquitto.Command{"sleep", "60"}).Signal(ctx); err == nil {
-		t.Error("a cancelled command succeeded")
+	if err := (mosquitto.Command{"sleep", "60"}).Signal(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("a cancelled command: got %v, want %v", err, context.Canceled)
+	}
+}
+
+// What a command leaves behind has its output, and must not be waited for.
+func TestCommandWithBackgroundProcess(t *testing.T) {
+	for _, tc := range []struct {
+		name, then string
+		ends       bool
+	}{{"which ends", "", true}, {"which waits for it", "; wait", false}} {
+		t.Run(tc.name, func(t *testing.T) {
+			pidFile := filepath.Join(t.TempDir(), "pid")
+			script := "tail -f /dev/null & echo $! >" + pidFile + ".new && mv " + pidFile + ".new " + pidFile + tc.then
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			told := make(chan error, 1)
+			go func() { told <- mosquitto.Command{"sh", "-c", script}.Signal(ctx) }()
+			var pid int
+			eventually(t, func() (err error) {
+				data, err := os.ReadFile(pidFile)
+				if err == nil {
+					pid, err = strconv.Atoi(strings.TrimSpace(string(data)))
+				}
+				return err
+			})
+			defer syscall.Kill(pid, syscall.SIGKILL)
+			if !tc.ends {
+				cancel() // as the manager's end does
+			}
+			select {
+			case err := <-told:
+				if tc.ends && err != nil || !tc.ends && !errors.Is(err, context.Canceled) {
+					t.Errorf("got %v", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("it is still waited for")
+			}
+		})
 	}
 }

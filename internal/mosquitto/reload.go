@@ -60,19 +60,18 @@ func NewReloader(control Control, check func() error, probe *Probe, log *slog.Lo
 // as long as ctx allows.
 //
 // Clients that the broker refuses, because the revocation list has expired
-// say, are no failure of the reload: it is logged, and health is another
-// question.
+// say, or that refuse its certificate, are no failure of the reload: it is
+// logged, and health is another question.
 func (r *Reloader) Reload(ctx context.Context) error {
 	return r.group.Do(ctx, struct{}{})
 }
 
 // Ready returns when the broker answers, if only to refuse its own certificate
-// as a client's.
+// as a client's, or with a certificate that clients refuse.
 func (r *Reloader) Ready(ctx context.Context) error {
 	err := await(ctx, r.probe.Barrier, r.waiting)
-	var refused *RefusedError
-	if errors.As(err, &refused) {
-		r.log.Warn("the broker is up, but refuses its own certificate as a client's", "cause", err)
+	if clientsFail(err) {
+		r.log.Warn("the broker is up, but clients cannot use it", "cause", err)
 		return nil
 	}
 	return err
@@ -107,17 +106,22 @@ func (r *Reloader) once(ctx context.Context) error {
 	if err := r.control.Signal(ctx); err != nil {
 		return fmt.Errorf("telling the broker to reload: %w", err)
 	}
-	err := await(ctx, r.probe.Verdict, r.waiting)
+	verdict := func() error { return await(ctx, r.probe.Verdict, r.waiting) }
+	err := verdict()
+	if clientsFail(err) {
+		// A connection that the broker accepted just before it read its files
+		// is shown the certificate from before.
+		err = verdict()
+	}
 	if errors.Is(err, ErrOpen) {
 		r.log.Error("the broker is open to everybody after a reload; restarting it")
 		if restart := r.control.Restart(ctx); restart != nil {
 			return fmt.Errorf("%w, and it could not be restarted: %w", ErrOpen, restart)
 		}
-		err = await(ctx, r.probe.Verdict, r.waiting)
+		err = verdict()
 	}
-	var refused *RefusedError
-	if errors.As(err, &refused) {
-		r.log.Warn("reloaded, but the broker refuses its own certificate as a client's", "cause", err)
+	if clientsFail(err) {
+		r.log.Warn("reloaded, but clients cannot use the broker", "cause", err)
 		err = nil
 	}
 	if err == nil {

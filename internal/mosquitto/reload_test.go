@@ -2,10 +2,14 @@ package mosquitto_test
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
@@ -180,4 +184,21 @@ func TestReloadGivesUpWithItsCaller(t *testing.T) {
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want %v", err, context.Canceled)
 	}
+}
+
+// A broker that is away for long is told of, but does not fill the log.
+func TestWaitingIsLoggedEverLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &journal{}
+		probe := &mosquitto.Probe{TLS: func() (*tls.Config, error) { return nil, errors.New("no broker") }}
+		reloader := mosquitto.NewReloader(nil, fit, probe, slog.New(slog.NewTextHandler(log, nil)))
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		if err := reloader.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v, want %v", err, context.DeadlineExceeded)
+		}
+		if n := log.count("waiting for the broker"); n < 10 || n > 20 {
+			t.Errorf("%d lines in a day, want one whenever the wait has doubled", n)
+		}
+	})
 }

@@ -9,10 +9,12 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca"
@@ -51,6 +53,21 @@ func (j *journal) count(s string) int {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return strings.Count(j.text.String(), s)
+}
+
+// await waits for a line with all the words.
+func (j *journal) await(t *testing.T, words ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		for line := range strings.Lines(j.text.String()) {
+			if !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(line, word) }) {
+				return nil
+			}
+		}
+		return fmt.Errorf("no line with %q is logged", words)
+	})
 }
 
 // newRig provisions a broker and does not start it.
@@ -178,6 +195,21 @@ func (r *rig) device(name string) *mqttclient.Client {
 	}
 	r.t.Cleanup(func() { client.Close() })
 	return client
+}
+
+// patience is for what should come at once, on a machine that is busy.
+const patience = 20 * time.Second
+
+// eventually repeats try until it succeeds.
+func eventually(t *testing.T, try func() error) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	for err := try(); err != nil; err = try() {
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
 }
 
 func mayPublish(name string) string { return fmt.Sprintf("user %s\ntopic write data\n", name) }

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 var errNotOurs = errors.New("this broker is run by somebody else")
@@ -71,13 +72,25 @@ func (p PIDFile) Restart(context.Context) error { return errNotOurs }
 // it reload: "systemctl reload mosquitto", say.
 type Command []string
 
+// commandPatience is how long the command may take. One that asks systemd or a
+// container's runtime needs seconds.
+const commandPatience = time.Minute
+
 // Signal runs the command. What it prints is part of the error if it fails.
 func (c Command) Signal(ctx context.Context) error {
 	if len(c) == 0 {
 		return errors.New("the reload command is empty")
 	}
-	out, err := exec.CommandContext(ctx, c[0], c[1:]...).CombinedOutput()
-	if err != nil {
+	ctx, cancel := context.WithTimeout(ctx, commandPatience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, c[0], c[1:]...)
+	// What it leaves running may keep its output open for ever.
+	cmd.WaitDelay = time.Second
+	out, err := cmd.CombinedOutput()
+	if err != nil && !errors.Is(err, exec.ErrWaitDelay) {
+		if ctx.Err() != nil {
+			err = ctx.Err() // not only "killed"
+		}
 		return fmt.Errorf("%q: %w: %q", []string(c), err, out[:min(len(out), 500)])
 	}
 	return nil
