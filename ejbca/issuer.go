@@ -30,7 +30,7 @@ type Issuer struct {
 	// CN=<User>, so that it may enrol, for the first time or again. It takes
 	// the rights of a CA administrator. Without it, somebody else has
 	// registered the end entity, for one certificate; asking again with the
-	// same key returns that, as long as it isn't about to end.
+	// same key returns that, as long as it has half of its life before it.
 	Register bool
 	// Now is the clock. Nil means time.Now.
 	Now func() time.Time
@@ -100,7 +100,7 @@ func (i *Issuer) issued(ctx context.Context, csr *x509.CertificateRequest) *x509
 	}
 	for _, cert := range certs {
 		left := cert.NotAfter.Sub(i.now())
-		if hasKey(cert, csr) && hasNames(cert, csr) && left > cert.NotAfter.Sub(cert.NotBefore)/3 {
+		if hasKey(cert, csr) && hasNames(cert, csr) && left > cert.NotAfter.Sub(cert.NotBefore)/2 {
 			return cert
 		}
 	}
