@@ -8,7 +8,8 @@ import (
 
 // Files are the paths of an identity's files, all PEM. Those of one identity
 // must differ. Those of the CA may be shared; if it was built anew, the first
-// identity to get its new certificate changes them for all.
+// identity to get its new certificate changes them for all. What is changed is
+// replaced: in place of a symbolic link there is a file then.
 type Files struct {
 	Key  string // private key, PKCS #8, mode 0600
 	CSR  string // PKCS #10 request
