@@ -106,7 +106,7 @@ var ErrNoRules = errors.New("acl: a file without rules allows everything before 
 type Store struct {
 	path  string
 	opts  StoreOptions
-	lock  *os.File
+	lock  io.Closer
 	group *groupcommit.Group[request]
 
 	mu   sync.RWMutex
@@ -135,7 +135,10 @@ type Store struct {
 // Whether the process that managed the file before has told the broker of its
 // last write can't be known, so the first Apply always calls Written.
 func OpenStore(path string, o StoreOptions) (*Store, error) {
-	lock, err := lockFile(path + ".lock")
+	lock, err := durable.LockFile(path + ".lock")
+	if errors.Is(err, durable.ErrLocked) {
+		err = ErrLocked
+	}
 	if err != nil {
 		return nil, &StoreError{path, "open", err}
 	}

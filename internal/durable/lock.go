@@ -9,7 +9,7 @@ import (
 )
 
 // ErrLocked says that another process, or another part of this one, holds the
-// folder.
+// file or folder.
 var ErrLocked = errors.New("it is locked by somebody else")
 
 // LockDir holds a folder until the returned lock is closed or the process
@@ -19,7 +19,16 @@ var ErrLocked = errors.New("it is locked by somebody else")
 //
 // BUG: on NFS, it holds among the processes of one machine only.
 func LockDir(dir string) (lock io.Closer, err error) {
-	f, err := os.OpenFile(dir, os.O_RDONLY|syscall.O_DIRECTORY, 0)
+	return openLocked(dir, os.O_RDONLY|syscall.O_DIRECTORY)
+}
+
+// LockFile is LockDir for a file, which it makes if it is not there.
+func LockFile(path string) (lock io.Closer, err error) {
+	return openLocked(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW)
+}
+
+func openLocked(path string, flags int) (io.Closer, error) {
+	f, err := os.OpenFile(path, flags, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -30,5 +39,5 @@ func LockDir(dir string) (lock io.Closer, err error) {
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = ErrLocked
 	}
-	return nil, errors.Join(&fs.PathError{Op: "lock", Path: dir, Err: err}, f.Close())
+	return nil, errors.Join(&fs.PathError{Op: "lock", Path: path, Err: err}, f.Close())
 }

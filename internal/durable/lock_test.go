@@ -43,3 +43,21 @@ func TestLockDirOfWhatIsNone(t *testing.T) {
 		t.Error("a file is locked")
 	}
 }
+
+func TestLockFile(t *testing.T) {
+	dir := t.TempDir()
+	path, link := filepath.Join(dir, "lock"), filepath.Join(dir, "link")
+	lock, err := durable.LockFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := durable.LockFile(path); !errors.Is(err, durable.ErrLocked) {
+		t.Errorf("held: got %v, want ErrLocked", err)
+	}
+	if err := errors.Join(lock.Close(), os.Symlink(path, link)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := durable.LockFile(link); err == nil {
+		t.Error("a link is followed")
+	}
+}
