@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/acl"
 	"github.com/dojot/mqtt-manager-go/crl"
@@ -19,6 +18,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
+	"github.com/dojot/mqtt-manager-go/internal/retry"
 	"github.com/dojot/mqtt-manager-go/internal/secret"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
@@ -118,7 +118,7 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		},
 	}
 	ofTheCA := func(err error) bool { return errors.As(err, new(*ejbca.Error)) }
-	if err := retry(ctx, log, "waiting for the CA at "+withoutPassword(ca.BaseURL), ofTheCA, m.provision); err != nil {
+	if err := retry.Do(ctx, log, "waiting for the CA at "+withoutPassword(ca.BaseURL), ofTheCA, m.provision); err != nil {
 		return nil, err
 	}
 	if err := m.writeConfig(); err != nil {
@@ -170,22 +170,4 @@ func withoutPassword(address string) string {
 		return "an address that cannot be parsed"
 	}
 	return u.Redacted()
-}
-
-// retry repeats do, with growing pauses and a line in the log for each, until
-// it succeeds, ctx ends, or it fails in a way that may not pass.
-func retry(ctx context.Context, log *slog.Logger, doing string, mayPass func(error) bool, do func(context.Context) error) error {
-	const longest = 30 * time.Second
-	for pause := 500 * time.Millisecond; ; pause = min(2*pause, longest) {
-		err := do(ctx)
-		if err == nil || !mayPass(err) {
-			return err
-		}
-		log.Warn(doing, "next try in", pause, "cause", err)
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojothttp"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
+	"github.com/dojot/mqtt-manager-go/internal/retry"
 )
 
 // dojotClient asks dojot's services; an answer has so long at most.
@@ -29,7 +30,7 @@ func (m *manager) reconcile(ctx context.Context) error {
 	}
 	always := func(error) bool { return true }
 	for {
-		err := retry(ctx, m.log, "waiting for the list of devices at "+withoutPassword(m.deviceManager), always, m.reconcileOnce)
+		err := retry.Do(ctx, m.log, "waiting for the list of devices at "+withoutPassword(m.deviceManager), always, m.reconcileOnce)
 		if err != nil {
 			return err
 		}

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/internal/retry"
 )
 
 // errLogin does not say which of the two it was, though dojot does.
@@ -15,24 +15,16 @@ var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
 // logIn gets the first token. A daemon may have been started before dojot, and
 // waits for it.
 func (r *retriever) logIn(ctx context.Context) (token string, err error) {
-	const longest = time.Minute
-	for pause := time.Second; ; pause = min(2*pause, longest) {
-		token, err := r.login.Token(ctx)
-		switch {
-		case err == nil:
-			return token, nil
-		case ctx.Err() != nil:
-			return "", context.Cause(ctx)
-		case errors.Is(err, ejbca.ErrDenied):
-			return "", errLogin
-		case !r.daemon:
-			return "", withRemedy(err)
-		}
-		r.log.Warn("waiting for dojot", "cause", err, "next try in", pause)
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return "", context.Cause(ctx)
-		}
+	mayPass := func(err error) bool { return r.daemon && !errors.Is(err, ejbca.ErrDenied) }
+	err = retry.Do(ctx, r.log, "waiting for dojot", mayPass, func(ctx context.Context) (err error) {
+		token, err = r.login.Token(ctx)
+		return err
+	})
+	switch {
+	case errors.Is(err, ejbca.ErrDenied):
+		return "", errLogin
+	case ctx.Err() != nil:
+		return "", err
 	}
+	return token, withRemedy(err)
 }

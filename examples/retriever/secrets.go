@@ -84,6 +84,9 @@ func (s *settings) readPassword(stdin *os.File, stderr io.Writer) (string, error
 		io.Writer
 	}{stdin, stderr}, "")
 	password, err := terminal.ReadPassword(fmt.Sprintf("enter password for %s: ", s.username))
+	if errors.Is(err, io.EOF) { // Ctrl-C is no signal while the terminal is raw
+		return "", errors.New("no password was given")
+	}
 	if err != nil {
 		return "", fmt.Errorf("reading the password: %w", err)
 	}

@@ -75,3 +75,13 @@ func TestPromptsEnd(t *testing.T) {
 		})
 	}
 }
+
+// While the password is typed, Ctrl-C is a key like others.
+func TestCtrlCAtThePassword(t *testing.T) {
+	program, user := openTerminal(t)
+	out := &watched{until: "enter password for admin: ", then: func() { user.WriteString("\x03") }}
+	err := run(t.Context(), []string{"http://127.0.0.1:1", "24f6", "-u", "admin"}, program, out, out)
+	if err == nil || err.Error() != "no password was given" {
+		t.Errorf("got %v", err)
+	}
+}
