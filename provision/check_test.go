@@ -678,28 +678,38 @@ func TestCheckOfAnotherService(t *testing.T) {
 		{"DISCONNECT with a reason", "\xe0\x02\x8b\x00", "the broker ended the connection: it shuts down"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			listener := s.listen()
-			defer listener.Close()
-			served := make(chan error, 1)
-			go func() {
-				conn, err := listener.Accept()
+			addr := serveOnce(t, s.listen(), func(conn net.Conn) error {
+				_, err := conn.Read(make([]byte, 100)) // to the end of CONNECT, so that the close is no reset
 				if err != nil {
-					served <- err
-					return
+					return err
 				}
-				defer conn.Close()
-				_, err = conn.Read(make([]byte, 100)) // to the end of CONNECT, so that the close is no reset
-				if err == nil {
-					_, err = io.WriteString(conn, tc.answer)
-				}
-				served <- err
-			}()
-			problem(t, provision.Check(t.Context(), provision.Target{Addr: listener.Addr().String(), Files: s.device, ServerName: "localhost", Topic: "a"}), tc.words)
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
+				_, err = io.WriteString(conn, tc.answer)
+				return err
+			})
+			problem(t, provision.Check(t.Context(), provision.Target{Addr: addr, Files: s.device, ServerName: "localhost", Topic: "a"}), tc.words)
 		})
 	}
+}
+
+// serveOnce serves one connection, and returns the address.
+func serveOnce(t *testing.T, listener net.Listener, serve func(net.Conn) error) (addr string) {
+	t.Helper()
+	served := make(chan error, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			err = serve(conn)
+			conn.Close() // which TLS may not like, if the peer is gone
+		}
+		served <- err
+	}()
+	t.Cleanup(func() {
+		listener.Close()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return listener.Addr().String()
 }
 
 // listen is TLS with the broker's certificate.
@@ -754,26 +764,13 @@ func TestCheckOfBrokerThatIsSilent(t *testing.T) {
 	} {
 		// check returns what Check does if ctx ends while the broker is silent.
 		check := func(t *testing.T, ctx context.Context, end func()) error {
-			listener := tc.listen()
-			defer listener.Close()
-			served := make(chan error, 1)
-			go func() {
-				conn, err := listener.Accept()
-				if err != nil {
-					served <- err
-					return
-				}
-				defer conn.Close()
-				_, err = io.CopyN(io.Discard, conn, 1) // it has said something, and waits
+			addr := serveOnce(t, tc.listen(), func(conn net.Conn) error {
+				_, err := io.CopyN(io.Discard, conn, 1) // it has said something, and waits
 				end()
 				_, _ = io.Copy(io.Discard, conn) // until it gives up
-				served <- err
-			}()
-			err := provision.Check(ctx, provision.Target{Addr: listener.Addr().String(), Files: s.device, ServerName: "localhost"})
-			if err := <-served; err != nil {
-				t.Error(err)
-			}
-			return err
+				return err
+			})
+			return provision.Check(ctx, provision.Target{Addr: addr, Files: s.device, ServerName: "localhost"})
 		}
 		t.Run(tc.name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())

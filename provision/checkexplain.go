@@ -62,7 +62,7 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 // explainBroker compares what the broker shows with the CA of the client.
 func (c *check) explainBroker(err *tls.CertificateVerificationError) (Explanation, bool) {
 	unknown, ok := errors.AsType[x509.UnknownAuthorityError](err)
-	if !ok || len(err.UnverifiedCertificates) == 0 || isWeak(unknown.Cert.SignatureAlgorithm) {
+	if !ok || len(err.UnverifiedCertificates) == 0 || isForWeakness(unknown) {
 		return Explanation{}, false
 	}
 	shown := err.UnverifiedCertificates

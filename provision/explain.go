@@ -93,7 +93,7 @@ func Explain(err error) (e Explanation, ok bool) {
 		return Explanation{
 			fmt.Sprintf("the broker's certificate is not for %q", host.Host),
 			"connect by a name that it carries" + names(host.Certificate) + ", or have it issued with this one"}, true
-	case errors.As(err, &authority) && authority.Cert != nil && isWeak(authority.Cert.SignatureAlgorithm):
+	case errors.As(err, &authority) && isForWeakness(authority):
 		return Explanation{
 			fmt.Sprintf("the certificate of the broker, or of a CA above it, %q, has a signature that is too weak: %s", authority.Cert.Subject, authority.Cert.SignatureAlgorithm),
 			"have it signed anew with SHA-256"}, true
@@ -129,6 +129,11 @@ func Explain(err error) (e Explanation, ok bool) {
 			"check the way there (firewalls), and whether the broker is busy reading a large ACL file"}, true
 	}
 	return Explanation{}, false
+}
+
+// isForWeakness reports whether the CA is fine, but not what it signed with.
+func isForWeakness(err x509.UnknownAuthorityError) bool {
+	return err.Cert != nil && isWeak(err.Cert.SignatureAlgorithm)
 }
 
 func isEnd(err error) bool {
