@@ -13,29 +13,43 @@ import (
 )
 
 // readSecrets completes user name and passwords, unless ctx ends before they
-// are read. A read cannot be ended, so it is left behind, and the terminal is
-// given back as it was.
+// are read. A read cannot be ended and is left behind. So it is not the reader
+// who sets the terminal and gives it back as it was.
 func (s *settings) readSecrets(ctx context.Context, stdin *os.File, stderr io.Writer) error {
-	state, _ := term.GetState(int(stdin.Fd())) // nil: no terminal
+	var terminal *term.Terminal // nil: nobody to ask
+	if fd := int(stdin.Fd()); term.IsTerminal(fd) && (s.username == "" || s.passwordIn == "") {
+		// The echo goes off before the first prompt appears: who is quick to
+		// answer must not see the password.
+		state, err := term.MakeRaw(fd)
+		if err != nil {
+			return fmt.Errorf("setting the terminal: %w", err)
+		}
+		defer term.Restore(fd, state)
+		terminal = term.NewTerminal(struct {
+			io.Reader
+			io.Writer
+		}{stdin, stderr}, "")
+	}
 	read := make(chan error, 1)
-	go func() { read <- s.askAll(stdin, stderr) }()
+	go func() { read <- s.ask(terminal, stdin) }()
 	select {
 	case err := <-read:
 		return err
 	case <-ctx.Done():
-		if state != nil {
-			term.Restore(int(stdin.Fd()), state)
-			fmt.Fprintln(stderr)
+		if terminal != nil {
+			io.WriteString(stderr, "\r\n")
 		}
 		return context.Cause(ctx)
 	}
 }
 
-func (s *settings) askAll(stdin *os.File, stderr io.Writer) (err error) {
-	if err := s.ask(stdin, stderr); err != nil {
-		return err
+func (s *settings) ask(terminal *term.Terminal, stdin io.Reader) (err error) {
+	if s.username == "" {
+		if s.username, err = askUsername(terminal); err != nil {
+			return err
+		}
 	}
-	if s.password, err = s.readPassword(stdin, stderr); err != nil || s.p12In == "" {
+	if s.password, err = s.readPassword(terminal, stdin); err != nil || s.p12In == "" {
 		return err
 	}
 	s.p12Password, err = firstLine(s.p12In)
@@ -45,55 +59,42 @@ func (s *settings) askAll(stdin *os.File, stderr io.Writer) (err error) {
 	return nil
 }
 
-// ask completes the user name.
-func (s *settings) ask(stdin *os.File, stderr io.Writer) error {
-	if s.username != "" {
-		return nil
+func askUsername(terminal *term.Terminal) (string, error) {
+	if terminal == nil {
+		return "", &usageError{errors.New("want --username where there is no terminal to ask for it")}
 	}
-	if !term.IsTerminal(int(stdin.Fd())) {
-		return &usageError{errors.New("want --username where there is no terminal to ask for it")}
-	}
-	fmt.Fprint(stderr, "enter your dojot username: ")
-	line, err := readLine(stdin)
-	s.username = line
-	return err
+	terminal.SetPrompt("enter your dojot username: ")
+	typed, err := terminal.ReadLine()
+	return answer("user name", typed, err)
 }
 
 // readPassword never reads the command line, which every user of the machine
 // can read, too.
-func (s *settings) readPassword(stdin *os.File, stderr io.Writer) (string, error) {
-	if s.passwordIn != "" {
+func (s *settings) readPassword(terminal *term.Terminal, stdin io.Reader) (string, error) {
+	switch {
+	case s.passwordIn != "":
 		password, err := firstLine(s.passwordIn)
 		if err != nil {
 			return "", fmt.Errorf("--password-file: %w", err)
 		}
 		return password, nil
-	}
-	if !term.IsTerminal(int(stdin.Fd())) {
+	case terminal == nil:
 		return readLine(stdin)
 	}
-	// The echo goes off before the prompt appears: who is quick to answer
-	// must not see the password.
-	state, err := term.MakeRaw(int(stdin.Fd()))
-	if err != nil {
-		return "", err
+	typed, err := terminal.ReadPassword(fmt.Sprintf("enter password for %s: ", s.username))
+	return answer("password", typed, err)
+}
+
+// answer checks what was typed. Ctrl-C is no signal while the terminal is raw,
+// but ends the line like an end of file.
+func answer(what, typed string, err error) (string, error) {
+	if err != nil && !errors.Is(err, io.EOF) {
+		return "", fmt.Errorf("reading the %s: %w", what, err)
 	}
-	defer term.Restore(int(stdin.Fd()), state)
-	terminal := term.NewTerminal(struct {
-		io.Reader
-		io.Writer
-	}{stdin, stderr}, "")
-	password, err := terminal.ReadPassword(fmt.Sprintf("enter password for %s: ", s.username))
-	if errors.Is(err, io.EOF) { // Ctrl-C is no signal while the terminal is raw
-		return "", errors.New("no password was given")
+	if err != nil || typed == "" {
+		return "", fmt.Errorf("no %s was given", what)
 	}
-	if err != nil {
-		return "", fmt.Errorf("reading the password: %w", err)
-	}
-	if password == "" {
-		return "", errors.New("the password read is empty")
-	}
-	return password, nil
+	return typed, nil
 }
 
 func firstLine(path string) (string, error) {
@@ -105,7 +106,7 @@ func firstLine(path string) (string, error) {
 	return readLine(f)
 }
 
-// readLine reads a name or a password.
+// readLine reads a password.
 func readLine(r io.Reader) (string, error) {
 	const longest = 4096
 	line, err := bufio.NewReader(io.LimitReader(r, longest)).ReadString('\n')
@@ -114,7 +115,7 @@ func readLine(r io.Reader) (string, error) {
 		return "", err
 	}
 	if line == "" {
-		return "", errors.New("the password (or user name) read is empty")
+		return "", errors.New("the password read is empty")
 	}
 	return line, nil
 }

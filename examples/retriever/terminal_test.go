@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"syscall"
@@ -76,12 +77,47 @@ func TestPromptsEnd(t *testing.T) {
 	}
 }
 
-// While the password is typed, Ctrl-C is a key like others.
-func TestCtrlCAtThePassword(t *testing.T) {
+// While an answer is typed, Ctrl-C is a key like others, and no answer.
+func TestCtrlCAtAPrompt(t *testing.T) {
+	for _, tc := range []struct {
+		prompt, want string
+		args         []string
+	}{
+		{"enter your dojot username: ", "no user name was given", nil},
+		{"enter password for admin: ", "no password was given", []string{"-u", "admin"}},
+	} {
+		t.Run(tc.prompt, func(t *testing.T) {
+			program, user := openTerminal(t)
+			out := &watched{until: tc.prompt, then: func() { user.WriteString("\x03") }}
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := run(ctx, append([]string{"http://127.0.0.1:1", "24f6"}, tc.args...), program, out, out)
+			if err == nil || err.Error() != tc.want {
+				t.Errorf("got %v, want %s", err, tc.want)
+			}
+		})
+	}
+}
+
+// Both answers may come at once, as from a paste, and only the name is shown.
+func TestBothPrompts(t *testing.T) {
 	program, user := openTerminal(t)
-	out := &watched{until: "enter password for admin: ", then: func() { user.WriteString("\x03") }}
-	err := run(t.Context(), []string{"http://127.0.0.1:1", "24f6", "-u", "admin"}, program, out, out)
-	if err == nil || err.Error() != "no password was given" {
-		t.Errorf("got %v", err)
+	shown := make(chan string)
+	go func() {
+		text, _ := io.ReadAll(user) // ends with the error of a terminal that was closed
+		shown <- string(text)
+	}()
+	paste := &watched{until: "username: ", then: func() { user.WriteString("admin\rs3cret\r") }}
+	s := &settings{}
+	if err := s.readSecrets(t.Context(), program, io.MultiWriter(program, paste)); err != nil {
+		t.Fatal(err)
+	}
+	if s.username != "admin" || s.password != "s3cret" {
+		t.Errorf("read %q and %q", s.username, s.password)
+	}
+	program.Close()
+	const want = "enter your dojot username: admin\r\nenter password for admin: \r\n"
+	if got := <-shown; got != want {
+		t.Errorf("shown %q, want %q", got, want)
 	}
 }
