@@ -297,10 +297,21 @@ func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
 		return err
 	}
 	attr := e.attr(mode)
-	if path != e.Files.CA && path != e.Files.CRL { // which others may be writing, too
-		attr.Temp = path + part
-	}
+	attr.Temp = e.temp(path)
 	return durable.WriteFile(path, data, attr)
+}
+
+// temp is where a file is written before it is renamed. Those of the CA others
+// may be writing, too.
+func (e *ensuring) temp(path string) string {
+	if path == e.Files.CA || path == e.Files.CRL {
+		return ""
+	}
+	return path + part
+}
+
+func (e *ensuring) attr(mode fs.FileMode) durable.Attr {
+	return durable.Attr{Mode: mode, Owner: (*durable.Owner)(e.Owner)}
 }
 
 // change announces the first change.
@@ -310,10 +321,6 @@ func (e *ensuring) change() error {
 	}
 	e.changed = true
 	return e.changing()
-}
-
-func (e *ensuring) attr(mode fs.FileMode) durable.Attr {
-	return durable.Attr{Mode: mode, Owner: (*durable.Owner)(e.Owner)}
 }
 
 func (e *ensuring) done(path string, action Action, reason error) {

@@ -124,7 +124,9 @@ const (
 // was built anew. What is new is written beside the old first, with the suffix
 // .next, and renamed when it is complete and durable. A crash between the
 // renames is taken up by the next call, and until then by [TLSConfig], which
-// knows the suffix. A renewal keeps the key and is a single rename. Only one
+// knows the suffix. If one of the renames cannot be done, because a file is
+// immutable, say, or a mount point, those before it are undone, and the next
+// call tries again. A renewal keeps the key and is a single rename. Only one
 // Ensure may work on the same key, request and certificate at a time.
 //
 // If the CA does not answer and what is there is good, it stays, without

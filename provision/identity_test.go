@@ -92,16 +92,19 @@ func leaf(t *testing.T, files provision.Files) *x509.Certificate {
 	return cert
 }
 
-// snapshot is what is on disk.
+// snapshot is what is on disk: of each file the mode and the content.
 func snapshot(t *testing.T, files provision.Files) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	for _, path := range []string{files.CA, files.Key, files.CSR, files.Cert} {
-		data, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
-		got[filepath.Base(path)] = string(data)
+		got[filepath.Base(path)] = info.Mode().String() + "\n" + read(t, path)
 	}
 	return got
 }

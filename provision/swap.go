@@ -71,13 +71,21 @@ func (e *ensuring) takeUp() error {
 	return e.finish()
 }
 
-// finish does the renames that are left to do.
+// finish does the renames that are left to do. If one cannot be done, because
+// a file is immutable, say, or a mount point, those before it are undone: the
+// old set stays in service, and the new one beside it.
 func (e *ensuring) finish() error {
 	var dirs []string
+	var undo []func() error
 	for _, path := range e.Files.set() {
-		if err := os.Rename(e.Files.nextOf(path), path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		undoThis, err := e.replace(path, e.Files.nextOf(path))
+		if err != nil {
+			for _, undo := range slices.Backward(undo) {
+				err = errors.Join(err, undo())
+			}
 			return err
 		}
+		undo = append(undo, undoThis)
 		if dir := filepath.Dir(path); !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
@@ -87,6 +95,40 @@ func (e *ensuring) finish() error {
 		errs = append(errs, durable.SyncDir(dir))
 	}
 	return errors.Join(errs...)
+}
+
+// replace renames a file, if it is there, and returns how both can be had back.
+// In the meantime there is always one at path.
+func (e *ensuring) replace(path, next string) (undo func() error, err error) {
+	undoNext, err := e.remember(next)
+	if errors.Is(err, fs.ErrNotExist) {
+		return func() error { return nil }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	undoPath, err := e.remember(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		undoPath, err = func() error { return os.Remove(path) }, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return errors.Join(undoNext(), undoPath()) }, os.Rename(next, path)
+}
+
+// remember returns how to have a file back as it is now.
+func (e *ensuring) remember(path string) (undo func() error, err error) {
+	data, err := readFile(path, func(data []byte) ([]byte, error) { return data, nil })
+	if err != nil {
+		return nil, err
+	}
+	attr, err := durable.AttrOf(path)
+	if err != nil {
+		return nil, err
+	}
+	attr.Temp = e.temp(path)
+	return func() error { return durable.WriteFile(path, data, attr) }, nil
 }
 
 // discard removes what a swap that came to nothing left, the certificate
