@@ -120,10 +120,15 @@ func asRoot() []string {
 	return nil
 }
 
-func (s *surroundings) put(device string) (status int, answer string) {
+func (s *surroundings) call(method, path string) (status int, answer string) {
 	s.t.Helper()
 	p := platform{t: s.t, api: strings.TrimPrefix(s.api, "127.0.0.1:")}
-	return p.call("PUT", "/v1/devices/admin/"+device, nil)
+	return p.call(method, path, nil)
+}
+
+func (s *surroundings) put(device string) (status int, answer string) {
+	s.t.Helper()
+	return s.call("PUT", "/v1/devices/admin/"+device)
 }
 
 // device enrols a device and connects it.
@@ -165,6 +170,11 @@ func TestServeWaits(t *testing.T) {
 	if err := client.Publish(t.Context(), "/admin/24f6/attrs", nil, 1, false); err != nil {
 		t.Error(err)
 	}
+	// Nor is that a reason to start the manager, and its broker, anew.
+	if status, body := s.call("GET", "/healthz"); status != 200 || !strings.Contains(body, "kafka: not reachable since ") ||
+		!strings.Contains(body, `"status":"degraded"`) {
+		t.Errorf("health without Kafka: %d %s", status, body)
+	}
 	s.startKafka()
 	if err := s.kafka.Publish(t.Context(), dojoteventstest.RemoveEvent("admin", "24f6")); err != nil {
 		t.Fatal(err)
@@ -176,6 +186,9 @@ func TestServeWaits(t *testing.T) {
 		}
 		return nil
 	})
+	if status, body := s.call("GET", "/healthz"); status != 200 || !strings.Contains(body, `"status":"ok"`) {
+		t.Errorf("health with Kafka: %d %s", status, body)
+	}
 	// The misspelt variable counts.
 	config, err := provision.TLSConfig(provision.BrokerFiles(s.dir))
 	if err != nil {

@@ -177,6 +177,7 @@ func (c *Consumer) awaitBroker(ctx context.Context, cl *kgo.Client) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		c.progress.reachable(err == nil, time.Now())
 		if err == nil {
 			if n > 0 {
 				c.log().Info("kafka reachable again", "brokers", c.Brokers)

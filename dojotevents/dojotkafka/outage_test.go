@@ -47,12 +47,26 @@ func TestOutages(t *testing.T) {
 		return strings.Count(log.String(), "kafka not reachable at ["+addr+"], next try in ")
 	}
 	in := newInbox(t)
-	r := start(t, &dojotkafka.Consumer{Brokers: []string{addr}, TopicRefresh: 100 * time.Millisecond, Logger: log.logger()}, in.handle)
+	c := &dojotkafka.Consumer{Brokers: []string{addr}, TopicRefresh: 100 * time.Millisecond, Logger: log.logger()}
+	unreachable := func() time.Time { return c.Stats().Unreachable }
+	begin := time.Now()
+	r := start(t, c, in.handle)
 
 	eventually(t, "two attempts logged", func() bool { return tries() >= 2 })
+	since := unreachable()
+	if since.Before(begin) || since.After(time.Now()) {
+		t.Errorf("out of reach since %v, want a moment after %v", since, begin)
+	}
+	eventually(t, "a third", func() bool { return tries() >= 3 })
+	if again := unreachable(); !again.Equal(since) {
+		t.Errorf("out of reach since %v, then since %v", since, again)
+	}
 	kafka := up()
 	publish(kafka, "a1")
 	wantIDs(t, in.take(1), "a1")
+	if since := unreachable(); !since.IsZero() {
+		t.Errorf("out of reach since %v, but there", since)
+	}
 
 	f := fixtureAt(t, kafka.Brokers())
 	f.group = dojotkafka.DefaultGroup
@@ -60,7 +74,7 @@ func TestOutages(t *testing.T) {
 
 	before := tries()
 	kafka.Close()
-	eventually(t, "outage noticed", func() bool { return tries() > before })
+	eventually(t, "outage noticed", func() bool { return tries() > before && unreachable().After(since) })
 	kafka = up()
 	publish(kafka, "a2")
 	wantIDs(t, in.take(1), "a2")

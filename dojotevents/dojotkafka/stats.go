@@ -11,7 +11,8 @@ import (
 // time.
 func (c *Consumer) Stats() Stats { return c.progress.stats() }
 
-// Stats counts records. One that is delivered twice counts twice.
+// Stats counts records, and says whether there will be more. One that is
+// delivered twice counts twice.
 type Stats struct {
 	Consumed int64 `json:"consumed"`  // received from Kafka
 	Applied  int64 `json:"applied"`   // done, says the handler
@@ -27,6 +28,11 @@ type Stats struct {
 	// Oldest is when the oldest record that has been received and is not yet
 	// done was produced; zero if there is none.
 	Oldest time.Time `json:"oldest_unapplied,omitzero"`
+
+	// Unreachable is since when Kafka has been out of reach; zero if it
+	// answered when it was last asked, which is when no record has come for
+	// TopicRefresh.
+	Unreachable time.Time `json:"unreachable_since,omitzero"`
 }
 
 // Age returns how old the oldest record is that has been received and is not
@@ -96,6 +102,18 @@ func (p *progress) retried() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.counts.Retried++
+}
+
+// reachable says whether Kafka answered at a time.
+func (p *progress) reachable(yes bool, at time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	switch {
+	case yes:
+		p.counts.Unreachable = time.Time{}
+	case p.counts.Unreachable.IsZero():
+		p.counts.Unreachable = at
+	}
 }
 
 func (p *progress) forget(gone map[string][]int32) {

@@ -193,7 +193,9 @@ func (m *manager) putCRL(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusOK, map[string]bool{"changed": changed})
 }
 
-// health asks the broker itself: it must answer, and refuse what it must.
+// health asks the broker itself: it must answer, and refuse what it must. What
+// only keeps news from it, as a Kafka that is away, is no failure: a manager
+// that is started anew for that would take the broker along.
 func (m *manager) health(w http.ResponseWriter, r *http.Request, events dojotkafka.Stats) {
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
@@ -214,16 +216,22 @@ func (m *manager) health(w http.ResponseWriter, r *http.Request, events dojotkaf
 			}
 		}
 	}
+	status, word := http.StatusOK, "ok"
+	if len(problems) > 0 {
+		status, word = http.StatusServiceUnavailable, "failing"
+	}
+	if since := events.Unreachable; !since.IsZero() {
+		problems = append(problems, "kafka: not reachable since "+since.UTC().Format(time.RFC3339))
+		if status == http.StatusOK {
+			word = "degraded"
+		}
+	}
 	users := 0
 	m.acl.View(func(f *acl.File) {
 		for range f.Users() {
 			users++
 		}
 	})
-	status, word := http.StatusOK, "ok"
-	if len(problems) > 0 {
-		status, word = http.StatusServiceUnavailable, "failing"
-	}
 	answer(w, status, map[string]any{
 		"status":   word,
 		"problems": problems,
