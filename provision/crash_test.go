@@ -123,18 +123,21 @@ func TestTakeUp(t *testing.T) {
 		name    string
 		inPlace []string // of the new set
 		beside  []string // of the new set, with the suffix
+		aside   []string // of the old set, replaced or about to be
 		wantNew bool
 	}{
-		{"nothing but a key beside", nil, []string{"key"}, false},
-		{"no certificate beside", nil, []string{"key", "csr"}, false},
-		{"all beside", nil, []string{"key", "csr", "crt"}, true},
-		{"key in place", []string{"key"}, []string{"csr", "crt"}, true},
-		{"key and request in place", []string{"key", "csr"}, []string{"crt"}, true},
-		{"all in place", []string{"key", "csr", "crt"}, nil, true},
-		{"a certificate without its key", nil, []string{"crt"}, false},
-		{"all beside, with a CA", nil, []string{"ca", "key", "csr", "crt"}, true},
-		{"no certificate beside, but a CA", nil, []string{"ca", "key", "csr"}, false},
-		{"a CA in place", []string{"ca"}, []string{"key", "csr", "crt"}, true},
+		{"nothing but a key beside", nil, []string{"key"}, nil, false},
+		{"no certificate beside", nil, []string{"key", "csr"}, nil, false},
+		{"all beside", nil, []string{"key", "csr", "crt"}, nil, true},
+		{"key set aside", nil, []string{"key", "csr", "crt"}, []string{"key"}, true},
+		{"key in place", []string{"key"}, []string{"csr", "crt"}, []string{"key"}, true},
+		{"key and request in place", []string{"key", "csr"}, []string{"crt"}, []string{"key", "csr"}, true},
+		{"all in place", []string{"key", "csr", "crt"}, nil, []string{"key", "csr", "crt"}, true},
+		{"all but the last cleared away", []string{"key", "csr", "crt"}, nil, []string{"key"}, true},
+		{"a certificate without its key", nil, []string{"crt"}, nil, false},
+		{"all beside, with a CA", nil, []string{"ca", "key", "csr", "crt"}, nil, true},
+		{"no certificate beside, but a CA", nil, []string{"ca", "key", "csr"}, nil, false},
+		{"a CA in place", []string{"ca"}, []string{"key", "csr", "crt"}, []string{"ca"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
@@ -156,6 +159,13 @@ func TestTakeUp(t *testing.T) {
 			want := leaf(t, id.Files)
 			if tc.wantNew {
 				want = leaf(t, other.Files)
+			}
+			for _, ext := range tc.aside {
+				old := path(ext)
+				if ext == "ca" {
+					old = id.Files.CA
+				}
+				write(t, beside(ext)+".replaced", read(t, old))
 			}
 			for _, ext := range tc.inPlace {
 				if ext == "ca" {
@@ -188,7 +198,7 @@ func TestTakeUp(t *testing.T) {
 			if isNew := strings.HasPrefix(read(t, id.Files.CA), "# new"); isNew != (tc.wantNew && slices.Contains(append(tc.inPlace, tc.beside...), "ca")) {
 				t.Errorf("the new CA is in service: %v", isNew)
 			}
-			if rest, err := filepath.Glob(filepath.Join(filepath.Dir(path("")), "*.next")); err != nil || len(rest) > 0 {
+			if rest, err := filepath.Glob(filepath.Join(filepath.Dir(path("")), "*.next*")); err != nil || len(rest) > 0 {
 				t.Errorf("left behind: %q, %v", rest, err)
 			}
 		})

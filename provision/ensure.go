@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -30,15 +31,22 @@ type ensuring struct {
 	chainIsNew  bool                 // its file has yet to be written
 	whyNewChain error                // what is wrong with the file that is there
 	list        *x509.RevocationList // verified, of chain[0]; nil if there is none
+	oldList     *x509.RevocationList // of the CA in the file, if that was built anew since
 	ends        time.Time            // of a certificate that is good, but to be renewed
+	whyKept     error                // what is wrong with a certificate that cannot be bettered
 	key         crypto.Signer
 	csr         *x509.CertificateRequest
+	pending     bool // key and request are beside those in service
 }
 
 func (e *ensuring) run(ctx context.Context, ca CA) error {
 	for _, path := range e.Files.set() {
 		if err := durable.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return &StepError{StepKey, path, err}
+		}
+		// Seen now, before the CA signs in vain.
+		if info, err := os.Lstat(path); err == nil && info.IsDir() {
+			return &StepError{e.stepOf(path), path, errors.New("is a directory")}
 		}
 	}
 	if err := e.takeUp(); err != nil {
@@ -67,18 +75,30 @@ func (e *ensuring) run(ctx context.Context, ca CA) error {
 // settle gives the files that are there their owner, and the key its mode:
 // whoever made it, others may not read it.
 func (e *ensuring) settle() error {
-	for _, f := range []struct{ step, path string }{
-		{StepKey, e.Files.Key}, {StepCSR, e.Files.CSR}, {StepCert, e.Files.Cert}, {StepCA, e.Files.CA}, {StepCRL, e.Files.CRL},
-	} {
+	for _, path := range append(e.Files.set(), e.Files.CRL) {
 		a := durable.Attr{Owner: (*durable.Owner)(e.Owner)}
-		if f.path == e.Files.Key {
+		if path == e.Files.Key {
 			a.Mode = e.keyMode()
 		}
-		if err := a.Apply(f.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return &StepError{f.step, f.path, err}
+		if err := a.Apply(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return &StepError{e.stepOf(path), path, err}
 		}
 	}
 	return nil
+}
+
+func (e *ensuring) stepOf(path string) string {
+	switch path {
+	case e.Files.CA:
+		return StepCA
+	case e.Files.Key:
+		return StepKey
+	case e.Files.CSR:
+		return StepCSR
+	case e.Files.Cert:
+		return StepCert
+	}
+	return StepCRL
 }
 
 // ensureChain compares the CA's file with the CA: one that was built anew
@@ -102,8 +122,13 @@ func (e *ensuring) ensureChain(ctx context.Context, ca CA) error {
 	if !e.now().Before(chain[0].NotAfter) {
 		return fmt.Errorf("the CA's certificate has expired, at %s", when(chain[0].NotAfter))
 	}
+	same := readErr == nil && bytes.Equal(encodeCerts(have), encodeCerts(chain))
+	if readErr == nil && !same {
+		e.chain = have
+		e.oldList, _ = e.readList()
+	}
 	e.chain = chain
-	if readErr == nil && !e.Overwrite && bytes.Equal(encodeCerts(have), encodeCerts(chain)) {
+	if same && !e.Overwrite {
 		e.done(e.Files.CA, Kept, nil)
 		return nil
 	}
@@ -133,28 +158,26 @@ func (e *ensuring) saveChain() error {
 // ensurePair sees to key, request and certificate.
 func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 	why := e.whyNotCert()
-	newKey, err := e.ensureKey(e.Overwrite || errors.Is(why, errRevoked))
-	if err != nil {
+	if err := e.ensureKey(e.Overwrite || errors.Is(why, errRevoked)); err != nil {
 		return &StepError{StepKey, e.Files.Key, err}
 	}
-	newCSR, err := e.ensureCSR(newKey != nil)
-	if err != nil {
+	if err := e.ensureCSR(); err != nil {
 		return &StepError{StepCSR, e.Files.CSR, err}
 	}
 	if why == nil && !e.Overwrite {
 		if err := e.saveChain(); err != nil {
 			return &StepError{StepCA, e.Files.CA, err}
 		}
-		e.done(e.Files.Cert, Kept, nil)
+		e.done(e.Files.Cert, Kept, e.whyKept)
 		return nil
 	}
-	if err := e.sign(ctx, ca, newKey, newCSR); err != nil {
+	if err := e.sign(ctx, ca); err != nil {
 		return &StepError{StepCert, e.Files.Cert, err}
 	}
 	if e.chainIsNew {
 		e.done(e.Files.CA, Made, e.whyNewChain)
 	}
-	if newKey != nil {
+	if e.pending {
 		e.done(e.Files.Key, Made, why)
 		e.done(e.Files.CSR, Made, why)
 	}
@@ -163,9 +186,8 @@ func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 }
 
 // sign has the certificate made and puts it in service, with the key and the
-// request if they are new and replace others, and with the CA's file if that
-// is to be another.
-func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error {
+// request if they are pending, and with the CA's file if that is to be another.
+func (e *ensuring) sign(ctx context.Context, ca CA) error {
 	certs, err := ca.Sign(ctx, e.csr)
 	if err != nil {
 		return fmt.Errorf("having it signed: %w", err)
@@ -173,71 +195,86 @@ func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error
 	if err := e.checkAnswer(certs); err != nil {
 		return fmt.Errorf("the CA's answer is not what was asked for: %w", err)
 	}
-	if newKey == nil && !e.chainIsNew {
+	if !e.pending && !e.chainIsNew {
 		return e.write(e.Files.Cert, encodeCerts(certs), e.certMode())
 	}
 	var newChain []byte
 	if e.chainIsNew {
 		newChain = encodeCerts(e.chain)
 	}
-	return e.swap(newChain, newKey, newCSR, encodeCerts(certs))
+	return e.swap(newChain, encodeCerts(certs))
 }
 
-// ensureKey sets e.key. It returns the PEM of a new key that must not be
-// written yet, because another key is in service.
-func (e *ensuring) ensureKey(replace bool) (pending []byte, err error) {
+// ensureKey sets e.key. A new key is pending while another is in service. It
+// is on disk all the same before it is signed: a device of dojot's gets one
+// certificate, and if this call is interrupted the next one needs the key to
+// it.
+func (e *ensuring) ensureKey(replace bool) error {
 	key, readErr := readFile(e.Files.Key, parseKey)
-	if readErr == nil && !replace {
+	missing := errors.Is(readErr, fs.ErrNotExist)
+	switch {
+	case readErr == nil && !replace:
 		e.key = key
 		e.done(e.Files.Key, Kept, nil)
-		return nil, nil
-	}
-	missing := errors.Is(readErr, fs.ErrNotExist)
-	if readErr != nil && !missing && !replace {
+		return e.discardPending()
+	case readErr != nil && !missing && !replace:
 		// Never destroy unasked what might be the only copy of a key.
-		return nil, readErr
+		return readErr
 	}
+	next := e.Files.nextOf(e.Files.Key)
+	if key, err := readFile(next, parseKey); err == nil && !missing && e.isNewKey(key) {
+		e.key, e.pending = key, true // of a call that was interrupted
+		return nil
+	}
+	var err error
 	if e.key, err = e.newKey(); err != nil {
-		return nil, fmt.Errorf("making it: %w", err)
+		return fmt.Errorf("making it: %w", err)
 	}
-	if pending, err = encodeKey(e.key); err != nil {
-		return nil, err
+	encoded, err := encodeKey(e.key)
+	if err != nil {
+		return err
 	}
-	if missing {
-		if err := e.write(e.Files.Key, pending, e.keyMode()); err != nil {
-			return nil, err
-		}
-		e.done(e.Files.Key, Made, nil)
-		return nil, nil
+	if !missing {
+		e.pending = true
+		return e.writeNext(e.Files.Key, encoded, e.keyMode())
 	}
-	return pending, nil
+	if err := e.write(e.Files.Key, encoded, e.keyMode()); err != nil {
+		return err
+	}
+	e.done(e.Files.Key, Made, nil)
+	return e.discardPending()
 }
 
-// ensureCSR sets e.csr. If it is for a key that is not written yet, it must
-// not be written either, and its PEM is returned.
-func (e *ensuring) ensureCSR(keyIsPending bool) (pending []byte, err error) {
-	csr, readErr := readFile(e.Files.CSR, parseCSR)
-	if readErr == nil && !e.Overwrite && e.fitsCSR(csr, e.key) {
+// ensureCSR sets e.csr, which is pending if the key is.
+func (e *ensuring) ensureCSR() error {
+	path := e.Files.CSR
+	if e.pending {
+		path = e.Files.nextOf(path)
+	}
+	csr, readErr := readFile(path, parseCSR)
+	if readErr == nil && (!e.Overwrite || e.pending) && e.fitsCSR(csr, e.key) {
 		e.csr = csr
-		e.done(e.Files.CSR, Kept, nil)
-		return nil, nil
+		if !e.pending {
+			e.done(e.Files.CSR, Kept, nil)
+		}
+		return nil
 	}
 	if readErr == nil && !e.Overwrite {
 		readErr = errors.New("it is for another key or name")
 	}
-	e.csr, err = e.newCSR(e.key)
-	if err != nil {
-		return nil, fmt.Errorf("making it: %w", err)
+	var err error
+	if e.csr, err = e.newCSR(e.key); err != nil {
+		return fmt.Errorf("making it: %w", err)
 	}
-	pending = pem.EncodeToMemory(&pem.Block{Type: typeCSR, Bytes: e.csr.Raw})
-	if keyIsPending {
-		return pending, nil
+	encoded := pem.EncodeToMemory(&pem.Block{Type: typeCSR, Bytes: e.csr.Raw})
+	if e.pending {
+		return e.writeNext(e.Files.CSR, encoded, e.certMode())
 	}
-	if err := e.write(e.Files.CSR, pending, e.certMode()); err != nil {
-		return nil, err
+	if err := e.write(path, encoded, e.certMode()); err != nil {
+		return err
 	}
-	e.done(e.Files.CSR, Made, readErr)
-	return nil, nil
+	e.done(path, Made, readErr)
+	return nil
 }
 
 func (e *ensuring) plan() error {
@@ -285,7 +322,28 @@ func actionFor(why error) Action {
 	return Made
 }
 
+// write replaces a file that others use.
 func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
+	if err := e.checkSize(path, data); err != nil {
+		return err
+	}
+	if err := e.change(); err != nil {
+		return err
+	}
+	return durable.WriteFile(path, data, e.attr(path, mode))
+}
+
+// writeNext writes what is to replace a file.
+func (e *ensuring) writeNext(path string, data []byte, mode fs.FileMode) error {
+	if err := e.checkSize(path, data); err != nil {
+		return err
+	}
+	next := e.Files.nextOf(path)
+	return durable.WriteFile(next, data, e.attr(next, mode))
+}
+
+// checkSize refuses what could not be read again.
+func (e *ensuring) checkSize(path string, data []byte) error {
 	limit := maxFile
 	if path == e.Files.CRL {
 		limit = maxList
@@ -293,25 +351,17 @@ func (e *ensuring) write(path string, data []byte, mode fs.FileMode) error {
 	if len(data) > limit {
 		return fmt.Errorf("%d bytes (want at most %d)", len(data), limit)
 	}
-	if err := e.change(); err != nil {
-		return err
-	}
-	attr := e.attr(mode)
-	attr.Temp = e.temp(path)
-	return durable.WriteFile(path, data, attr)
+	return nil
 }
 
-// temp is where a file is written before it is renamed. Those of the CA others
-// may be writing, too.
-func (e *ensuring) temp(path string) string {
-	if path == e.Files.CA || path == e.Files.CRL {
-		return ""
+// attr is what a file is to look like. Those of the CA others may be writing,
+// too.
+func (e *ensuring) attr(path string, mode fs.FileMode) durable.Attr {
+	a := durable.Attr{Mode: mode, Owner: (*durable.Owner)(e.Owner)}
+	if path != e.Files.CA && path != e.Files.CRL {
+		a.Temp = path + part
 	}
-	return path + part
-}
-
-func (e *ensuring) attr(mode fs.FileMode) durable.Attr {
-	return durable.Attr{Mode: mode, Owner: (*durable.Owner)(e.Owner)}
+	return a
 }
 
 // change announces the first change.

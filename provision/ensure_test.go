@@ -2,13 +2,16 @@ package provision_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -134,6 +137,105 @@ func TestRevoked(t *testing.T) {
 	if got := ensure(t, id, ca); got != allKept {
 		t.Errorf("again: %s, want %s", got, allKept)
 	}
+}
+
+// Whatever else is to be mended: a key whose certificate was revoked is not
+// certified again.
+func TestRevokedAndMore(t *testing.T) {
+	for name, more := range map[string]func(id *provision.Identity, ca *testCA) *testCA{
+		"other names": func(id *provision.Identity, ca *testCA) *testCA {
+			id.DNSNames = append(id.DNSNames, "new.local")
+			return ca
+		},
+		"expired": func(id *provision.Identity, ca *testCA) *testCA {
+			id.Now = func() time.Time { return time.Now().Add(31 * 24 * time.Hour) }
+			ca.edit = func(c *x509.Certificate) { c.NotAfter = time.Now().Add(60 * 24 * time.Hour) }
+			ca.editList = func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(60 * 24 * time.Hour) }
+			return ca
+		},
+		"a rebuilt CA": func(*provision.Identity, *testCA) *testCA { return newTestCA(t, "IOTmidCA") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ca := newTestCA(t, "IOTmidCA")
+			id := newP256(t)
+			ensure(t, id, ca)
+			ca.revoke(leaf(t, id.Files))
+			if _, err := id.Ensure(t.Context(), stubbornCA{ca}); err == nil { // but the list is there now
+				t.Fatal("want an error")
+			}
+			key := read(t, id.Files.Key)
+			ensure(t, id, more(id, ca))
+			if read(t, id.Files.Key) == key {
+				t.Error("the old key is still there")
+			}
+		})
+	}
+}
+
+// A CA may give a device one certificate and no more. If its answer is lost,
+// or finds no room, the next call asks with the same key.
+func TestInterruptedSigning(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	before := snapshot(t, id.Files)
+	id.Overwrite = true
+	lossy := &lossyCA{testCA: ca, lost: 2}
+	for range lossy.lost {
+		if _, err := id.Ensure(t.Context(), lossy); err == nil {
+			t.Fatal("want an error")
+		}
+		if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+			t.Fatalf("files in service changed (-before +after):\n%s", diff)
+		}
+	}
+	ensure(t, id, lossy)
+	if len(lossy.asked) != 1 || !lossy.asked[0].Equal(leaf(t, id.Files).PublicKey) {
+		t.Errorf("asked with %d keys, want one, which is in service", len(lossy.asked))
+	}
+	if _, err := id.Files.KeyPair(); err != nil {
+		t.Error(err)
+	}
+	// One of another type is not what is asked for now.
+	lossy.lost, lossy.asked = 1, nil
+	if _, err := id.Ensure(t.Context(), lossy); err == nil {
+		t.Fatal("want an error")
+	}
+	id.KeyType = provision.RSA
+	ensure(t, id, lossy)
+	if _, ok := leaf(t, id.Files).PublicKey.(*rsa.PublicKey); !ok || len(lossy.asked) != 2 {
+		t.Errorf("there is a certificate for %T, asked with %d keys", leaf(t, id.Files).PublicKey, len(lossy.asked))
+	}
+	// And none is wanted any more.
+	lossy.lost = 1
+	if _, err := id.Ensure(t.Context(), lossy); err == nil {
+		t.Fatal("want an error")
+	}
+	id.Overwrite = false
+	ensure(t, id, lossy)
+	if rest, err := filepath.Glob(filepath.Join(filepath.Dir(id.Files.Key), "*.next*")); err != nil || len(rest) > 0 {
+		t.Errorf("left behind: %q, %v", rest, err)
+	}
+}
+
+// lossyCA signs, but of its next answers some are lost.
+type lossyCA struct {
+	*testCA
+	lost  int
+	asked []interface{ Equal(crypto.PublicKey) bool } // with which keys
+}
+
+func (ca *lossyCA) Sign(ctx context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	key := csr.PublicKey.(interface{ Equal(crypto.PublicKey) bool })
+	if n := len(ca.asked); n == 0 || !ca.asked[n-1].Equal(csr.PublicKey) {
+		ca.asked = append(ca.asked, key)
+	}
+	certs, err := ca.testCA.Sign(ctx, csr)
+	if ca.lost > 0 {
+		ca.lost--
+		return nil, io.ErrUnexpectedEOF
+	}
+	return certs, err
 }
 
 // An end entity that may not enrol again keeps what it has.
@@ -353,8 +455,8 @@ func (stubbornCA) Sign(context.Context, *x509.CertificateRequest) ([]*x509.Certi
 
 func TestExpiredCA(t *testing.T) {
 	id := newP256(t)
-	id.Now = func() time.Time { return time.Now().Add(40 * 24 * time.Hour) }
-	_, err := id.Ensure(t.Context(), newTestCA(t, "IOTmidCA")) // 30 days
+	id.Now = func() time.Time { return time.Now().AddDate(11, 0, 0) }
+	_, err := id.Ensure(t.Context(), newTestCA(t, "IOTmidCA"))
 	step, ok := errors.AsType[*provision.StepError](err)
 	if !ok || step.Step != provision.StepCA || !strings.Contains(err.Error(), "expired") {
 		t.Errorf("got %v, want a StepError that says that the CA has expired", err)

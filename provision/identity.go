@@ -70,8 +70,8 @@ type Step struct {
 	Path   string
 	Action Action
 	// Reason is, for a file that was Made in place of another, what was wrong
-	// with that; for one that was Kept although the CA could not be asked, or
-	// its answer not be used, why. Otherwise it is empty.
+	// with that; for one that was Kept although the CA could not be asked, its
+	// answer not be used, or nothing better be had, why. Otherwise it is empty.
 	Reason string
 }
 
@@ -112,22 +112,26 @@ const (
 // key, request, certificate and revocation list. It is idempotent. What is
 // missing, expired, about to expire, revoked, for another key or name or of
 // another CA is made anew; a key only if there is none, its certificate was
-// revoked, or Overwrite says so.
+// revoked, whatever else is wrong with it, or Overwrite says so.
 //
 // Nothing that is in service changes before the new certificate has been
 // checked: it must carry the key, the names, the usages and a current validity,
 // and chain to the CA. On error, the files are what they were, except that a
 // CA chain or a key that was missing, and a request that was or did not fit,
-// may now be there, for the next call to use.
+// may now be there, for the next call to use. A key that is to replace another
+// is kept for it, too, with the suffix .next: the CA may have signed it.
 //
 // Key and certificate change as a set, and with them the CA's file, if the CA
-// was built anew. What is new is written beside the old first, with the suffix
-// .next, and renamed when it is complete and durable. A crash between the
-// renames is taken up by the next call, and until then by [TLSConfig], which
-// knows the suffix. If one of the renames cannot be done, because a file is
-// immutable, say, or a mount point, those before it are undone, and the next
-// call tries again. A renewal keeps the key and is a single rename. Only one
-// Ensure may work on the same key, request and certificate at a time.
+// was built anew. What is new is written beside the old first, and renamed when
+// it is complete and durable. A crash between the renames is taken up by the
+// next call, and until then by [TLSConfig], which knows the suffix. If one of
+// the renames cannot be done, because a file is immutable, say, or a mount
+// point, those before it are undone, and the next call tries again. A renewal
+// keeps the key and is a single rename. Only one Ensure may work on the same
+// key, request and certificate at a time.
+//
+// A certificate that lasts as long as its CA is not renewed, as no other would
+// last longer.
 //
 // If the CA does not answer and what is there is good, it stays, without
 // error, and so does a good revocation list when the CA's own is not of that

@@ -368,7 +368,7 @@ func TestAnswersThatAreNotTheCertificate(t *testing.T) {
 		}, "expired"},
 		{"from the future", func(csr *x509.CertificateRequest) *x509.Certificate {
 			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.NotBefore = time.Now().Add(time.Minute) })
-		}, "not yet valid"},
+		}, "this machine's clock"},
 		{"a CA certificate", func(csr *x509.CertificateRequest) *x509.Certificate {
 			return issue(t, "24f6", nil, root, csr.PublicKey, func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid = true, true })
 		}, "CA certificate"},
@@ -461,6 +461,33 @@ func (ca revokedAtOnce) Sign(ctx context.Context, csr *x509.CertificateRequest) 
 		c.SerialNumber, c.NotAfter = doomed, time.Now().Add(60*24*time.Hour)
 	}
 	return ca.testCA.Sign(ctx, csr)
+}
+
+// A certificate that lasts as long as its CA is not renewed before that is.
+func TestCAThatEndsFirst(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	ends := time.Now().Add(90 * 24 * time.Hour)
+	ca.cert = ca.issue(t, caTemplate("IOTmidCA"), func(c *x509.Certificate) { c.NotAfter = ends }, ca.key.Public())
+	ca.edit = func(c *x509.Certificate) { c.NotAfter = ends }
+	id := newP256(t)
+	ensure(t, id, ca)
+	id.Now = func() time.Time { return ends.Add(-time.Hour) }
+	ca.editList = func(l *x509.RevocationList) { l.NextUpdate = ends }
+	steps, err := id.Ensure(t.Context(), ca)
+	if err != nil || ca.signed != 1 {
+		t.Fatalf("got %v, and %d certificates in all, want one", err, ca.signed)
+	}
+	if step := steps[3]; step.Action != provision.Kept || !strings.Contains(step.Reason, "the CA expires") {
+		t.Errorf("got %+v, want the certificate kept, and why", step)
+	}
+	// One that ends before is worth another.
+	ca.edit = func(c *x509.Certificate) { c.NotAfter = ends.Add(-time.Minute) }
+	id.Overwrite = true
+	ensure(t, id, ca)
+	id.Overwrite, ca.edit = false, func(c *x509.Certificate) { c.NotAfter = ends }
+	if got := ensure(t, id, ca); got != grownUp {
+		t.Errorf("got %s, want %s", got, grownUp)
+	}
 }
 
 // An interrupted run is taken up with the key that it made.

@@ -26,18 +26,28 @@ func (e *ensuring) whyNotCert() error {
 	if err != nil {
 		return err
 	}
+	leaf := certs[0]
+	// First, as a key may be known to others, whatever else is wrong.
+	if samePublicKey(leaf.PublicKey, key.Public()) && (isRevoked(e.list, leaf) || isRevoked(e.oldList, leaf)) {
+		return errRevoked
+	}
 	if err := e.checkCert(certs, key.Public()); err != nil {
 		return err
 	}
-	leaf := certs[0]
-	if e.list != nil && isRevoked(e.list, leaf) {
-		return errRevoked
+	if e.now().Before(e.renewAt(leaf)) {
+		return nil
 	}
-	if !e.now().Before(e.renewAt(leaf)) {
-		e.ends = leaf.NotAfter
-		return fmt.Errorf("it expires at %s", when(leaf.NotAfter))
+	if end := firstEnd(e.chain); !leaf.NotAfter.Before(end) {
+		e.whyKept = fmt.Errorf("it expires at %s, and another would no later, as the CA expires at %s", when(leaf.NotAfter), when(end))
+		return nil
 	}
-	return nil
+	e.ends = leaf.NotAfter
+	return fmt.Errorf("it expires at %s", when(leaf.NotAfter))
+}
+
+// firstEnd is when the first of some certificates expires.
+func firstEnd(certs []*x509.Certificate) time.Time {
+	return slices.MinFunc(certs, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) }).NotAfter
 }
 
 // renewAt is when a certificate is to be renewed: always the same for the same
@@ -76,6 +86,9 @@ func (e *ensuring) checkCert(certs []*x509.Certificate, key crypto.PublicKey) er
 	if bytes.Equal(leaf.RawSubject, leaf.RawIssuer) {
 		return errors.New("its subject is the CA's own, which OpenSSL takes for a self-signed certificate")
 	}
+	if e.now().Before(leaf.NotBefore) {
+		return fmt.Errorf("it is not valid before %s, and this machine's clock says %s", when(leaf.NotBefore), when(e.now()))
+	}
 	return e.verify(leaf, verifyOptions(certs[1:], e.chain, e.now()))
 }
 
@@ -86,7 +99,7 @@ func (e *ensuring) checkAnswer(certs []*x509.Certificate) error {
 		return err
 	}
 	leaf := certs[0]
-	if e.list != nil && isRevoked(e.list, leaf) {
+	if isRevoked(e.list, leaf) {
 		return errRevoked
 	}
 	if e.ends.IsZero() || e.Overwrite || leaf.NotAfter.After(e.ends) {

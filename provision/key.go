@@ -1,6 +1,7 @@
 package provision
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -45,15 +46,24 @@ const (
 	maxKeyBits     = 8192
 )
 
+func (id *Identity) keyBits() int { return cmp.Or(id.KeyBits, DefaultKeyBits) }
+
 func (id *Identity) newKey() (crypto.Signer, error) {
 	if id.KeyType == P256 {
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}
-	bits := id.KeyBits
-	if bits == 0 {
-		bits = DefaultKeyBits
+	return rsa.GenerateKey(rand.Reader, id.keyBits())
+}
+
+// isNewKey reports whether a key could be newKey's.
+func (id *Identity) isNewKey(key crypto.Signer) bool {
+	switch public := key.Public().(type) {
+	case *ecdsa.PublicKey:
+		return id.KeyType == P256 && public.Curve == elliptic.P256()
+	case *rsa.PublicKey:
+		return id.KeyType == RSA && public.N.BitLen() == id.keyBits()
 	}
-	return rsa.GenerateKey(rand.Reader, bits)
+	return false
 }
 
 func (id *Identity) validateKey() error {

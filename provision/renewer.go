@@ -66,7 +66,9 @@ func (r *Renewer) Once(ctx context.Context) ([]Step, error) {
 	outstanding := r.Pending()
 	if r.Changed != nil {
 		// Before anything changes, so that a crash cannot come between.
-		e.changing = func() error { return durable.WriteFile(r.marker(), nil, e.attr(0o600)) }
+		e.changing = func() error {
+			return durable.WriteFile(r.marker(), nil, durable.Attr{Owner: (*durable.Owner)(id.Owner)})
+		}
 	}
 	err := e.run(ctx, r.CA)
 	if err != nil && !onlyList(err) && !outstanding || !r.Pending() {

@@ -150,3 +150,20 @@ func TestRenewerTellsWithoutCA(t *testing.T) {
 		t.Errorf("got %v, told %d times, pending %v", err, calls, r.Pending())
 	}
 }
+
+// What failed before anything changed is nothing to tell of.
+func TestRenewerTellsOfChangesOnly(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	id := newP256(t)
+	ensure(t, id, ca)
+	id.Overwrite = true
+	r := &provision.Renewer{Identity: id, CA: stubbornCA{ca}, Changed: func(context.Context) error {
+		t.Error("told of nothing")
+		return nil
+	}}
+	for range 2 {
+		if _, err := r.Once(t.Context()); err == nil || r.Pending() {
+			t.Errorf("got %v, pending %v, want an error and nothing pending", err, r.Pending())
+		}
+	}
+}

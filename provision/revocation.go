@@ -126,8 +126,9 @@ func older(a, b *x509.RevocationList) bool {
 	return a.ThisUpdate.Before(b.ThisUpdate)
 }
 
+// isRevoked takes a nil list for one of another CA.
 func isRevoked(list *x509.RevocationList, cert *x509.Certificate) bool {
-	if !bytes.Equal(list.RawIssuer, cert.RawIssuer) {
+	if list == nil || !bytes.Equal(list.RawIssuer, cert.RawIssuer) {
 		return false
 	}
 	for _, entry := range list.RevokedCertificateEntries {

@@ -10,11 +10,15 @@ import (
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 )
 
-// next marks what is about to replace the file of the same name without it.
-const next = ".next"
-
-// part marks a file that is being written.
-const part = ".part"
+const (
+	// next marks what is about to replace the file of the same name without it.
+	next = ".next"
+	// replaced marks, behind next, what has been replaced, until the whole set
+	// has been.
+	replaced = ".replaced"
+	// part marks a file that is being written.
+	part = ".part"
+)
 
 // nextOf is what is about to replace a file of the identity. The CA's may be
 // shared with others, so there it has the certificate's name in it.
@@ -30,27 +34,18 @@ func (f Files) nextOf(path string) string {
 func (f Files) set() []string { return []string{f.CA, f.Key, f.CSR, f.Cert} }
 
 // swap replaces CA chain, key, request and certificate as a set, as if by one
-// rename. Nil stands for what stays. All are written beside the old ones, the
-// certificate last: its being there says that the set is complete and decided,
-// and whoever finds it finishes what was begun. From then on nothing is
-// written, only renamed, so that a full disk cannot stop it half way. The
-// certificate is renamed last, too.
-func (e *ensuring) swap(chain, key, csr, cert []byte) error {
-	data := map[string][]byte{e.Files.CA: chain, e.Files.Key: key, e.Files.CSR: csr, e.Files.Cert: cert}
-	for _, path := range e.Files.set() {
-		if data[path] == nil {
-			continue
+// rename. A nil chain stays, and so do key and request if no others are
+// pending. What is new is written beside the old, the certificate last: its
+// being there says that the set is complete and decided, and whoever finds it
+// finishes what was begun. The certificate is renamed last, too.
+func (e *ensuring) swap(chain, cert []byte) error {
+	if chain != nil {
+		if err := e.writeNext(e.Files.CA, chain, e.certMode()); err != nil {
+			return err
 		}
-		if info, err := os.Lstat(path); err == nil && info.IsDir() {
-			return errors.Join(&fs.PathError{Op: "replace", Path: path, Err: errors.New("is a directory")}, e.discard())
-		}
-		mode := e.certMode()
-		if path == e.Files.Key {
-			mode = e.keyMode()
-		}
-		if err := e.write(e.Files.nextOf(path), data[path], mode); err != nil {
-			return errors.Join(err, e.discard())
-		}
+	}
+	if err := e.writeNext(e.Files.Cert, cert, e.certMode()); err != nil {
+		return errors.Join(err, e.discard())
 	}
 	return e.finish()
 }
@@ -65,84 +60,138 @@ func (e *ensuring) takeUp() error {
 	if err != nil {
 		return e.discard()
 	}
-	if err := e.change(); err != nil {
-		return err
-	}
 	return e.finish()
 }
 
 // finish does the renames that are left to do. If one cannot be done, because
 // a file is immutable, say, or a mount point, those before it are undone: the
-// old set stays in service, and the new one beside it.
+// old set stays in service, and the new one beside it. Nothing is written on
+// the way there or back, so a full disk cannot come between; nor can a crash,
+// as the old files are there until the new ones are all in place.
 func (e *ensuring) finish() error {
-	var dirs []string
-	var undo []func() error
+	if err := e.change(); err != nil {
+		return err
+	}
+	var done []string
 	for _, path := range e.Files.set() {
-		undoThis, err := e.replace(path, e.Files.nextOf(path))
+		did, err := replace(path, e.Files.nextOf(path))
 		if err != nil {
-			for _, undo := range slices.Backward(undo) {
-				err = errors.Join(err, undo())
+			for _, path := range slices.Backward(done) {
+				err = errors.Join(err, undo(path, e.Files.nextOf(path)))
 			}
-			return err
+			return errors.Join(err, e.syncDirs())
 		}
-		undo = append(undo, undoThis)
-		if dir := filepath.Dir(path); !slices.Contains(dirs, dir) {
-			dirs = append(dirs, dir)
+		if did {
+			done = append(done, path)
 		}
 	}
+	return errors.Join(e.syncDirs(), e.discard())
+}
+
+// replace renames next to path and keeps what was there. It reports whether
+// that is done, be it by an earlier call; a next that was never there is not.
+func replace(path, next string) (done bool, err error) {
+	old := next + replaced
+	if _, err := os.Lstat(next); errors.Is(err, fs.ErrNotExist) {
+		return exists(old), nil
+	} else if err != nil {
+		return false, err
+	}
+	// An earlier call may have come this far, or been at undoing it; path may
+	// be the new one then.
+	if !exists(old) {
+		if err := setAside(path, old); err != nil {
+			return false, err
+		}
+	}
+	if err := os.Rename(next, path); err != nil {
+		return false, errors.Join(err, giveBack(path, old))
+	}
+	return true, nil
+}
+
+// undo is the reverse of replace.
+func undo(path, next string) error {
+	old := next + replaced
+	if !exists(old) { // there was none
+		return os.Rename(path, next)
+	}
+	if err := os.Link(path, next); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := os.Rename(path, next); err != nil {
+			return err
+		}
+	}
+	return giveBack(path, old)
+}
+
+// setAside gives a file, if there is one, a second name. Where that cannot be,
+// because of the file system, or whose the file is, it gets another.
+func setAside(path, old string) error {
+	err := os.Link(path, old)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return os.Rename(path, old)
+}
+
+// giveBack is the reverse of setAside, whether or not path is there.
+func giveBack(path, old string) error {
+	if err := os.Rename(old, path); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	// Which does nothing if both are names of one file.
+	if err := os.Remove(old); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
+}
+
+func (e *ensuring) syncDirs() error {
 	var errs []error
-	for _, dir := range dirs {
-		errs = append(errs, durable.SyncDir(dir))
+	var synced []string
+	for _, path := range e.Files.set() {
+		if dir := filepath.Dir(path); !slices.Contains(synced, dir) {
+			synced = append(synced, dir)
+			errs = append(errs, durable.SyncDir(dir))
+		}
 	}
 	return errors.Join(errs...)
 }
 
-// replace renames a file, if it is there, and returns how both can be had back.
-// In the meantime there is always one at path.
-func (e *ensuring) replace(path, next string) (undo func() error, err error) {
-	undoNext, err := e.remember(next)
-	if errors.Is(err, fs.ErrNotExist) {
-		return func() error { return nil }, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	undoPath, err := e.remember(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		undoPath, err = func() error { return os.Remove(path) }, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	return func() error { return errors.Join(undoNext(), undoPath()) }, os.Rename(next, path)
-}
-
-// remember returns how to have a file back as it is now.
-func (e *ensuring) remember(path string) (undo func() error, err error) {
-	data, err := readFile(path, func(data []byte) ([]byte, error) { return data, nil })
-	if err != nil {
-		return nil, err
-	}
-	attr, err := durable.AttrOf(path)
-	if err != nil {
-		return nil, err
-	}
-	attr.Temp = e.temp(path)
-	return func() error { return durable.WriteFile(path, data, attr) }, nil
-}
-
-// discard removes what a swap that came to nothing left, the certificate
-// first, and writes that were cut short.
+// discard removes what a swap left, the certificate first, and writes that
+// were cut short; but not a key that may have been signed already, and its
+// request. Call it only when no swap is decided.
 func (e *ensuring) discard() error {
-	var errs []error
+	var leftovers []string
 	for _, path := range slices.Backward(e.Files.set()) {
 		beside := e.Files.nextOf(path)
-		for _, leftover := range []string{beside, beside + part, path + part} {
-			if _, err := os.Lstat(leftover); errors.Is(err, fs.ErrNotExist) {
-				continue // which is cheap, and a vain removal locks the folder
-			}
-			errs = append(errs, os.Remove(leftover))
+		if path == e.Files.Cert || path == e.Files.CA {
+			leftovers = append(leftovers, beside)
 		}
+		leftovers = append(leftovers, beside+part, beside+replaced, path+part)
+	}
+	return removeAll(leftovers)
+}
+
+// discardPending removes a key that waits for its certificate, and its request.
+func (e *ensuring) discardPending() error {
+	return removeAll([]string{e.Files.nextOf(e.Files.CSR), e.Files.nextOf(e.Files.Key)})
+}
+
+func removeAll(paths []string) error {
+	var errs []error
+	for _, path := range paths {
+		if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+			continue // which is cheap, and a vain removal locks the folder
+		}
+		errs = append(errs, os.Remove(path))
 	}
 	return errors.Join(errs...)
 }

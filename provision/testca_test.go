@@ -78,6 +78,9 @@ func (ca *testCA) certify(c *x509.Certificate, edit func(*x509.Certificate), key
 	}
 	c.SerialNumber = serial
 	c.NotBefore, c.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(30*24*time.Hour)
+	if c.IsCA {
+		c.NotAfter = c.NotBefore.AddDate(10, 0, 0)
+	}
 	if edit != nil {
 		edit(c)
 	}
