@@ -42,14 +42,19 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 	user := c.user()
 	if c.Allows != nil {
 		allowed, why := c.Allows(user, c.ClientID, topic)
-		if allowed {
+		despite := fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why)
+		const remedy = "have it read the file again (SIGHUP), and look into its log for an error of the file"
+		switch {
+		case !allowed:
 			return Explanation{
-				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why),
-				"have it read the file again (SIGHUP), and look into its log for an error of the file"}, true
+				fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
+				remedyRules}, true
+		case c.mattersWhoItIs(topic, allowed):
+			return Explanation{
+				despite + "; it has not read the file since it changed, or takes the client for an anonymous one, to whom they do not allow this",
+				remedy + remedyAnonymous}, true
 		}
-		return Explanation{
-			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
-			remedyRules}, true
+		return Explanation{despite, remedy}, true
 	}
 	if strings.ContainsAny(user+c.ClientID, "+#") {
 		return Explanation{
@@ -58,6 +63,10 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 	}
 	return Explanation{}, false
 }
+
+// remedyAnonymous follows the remedy for a broker that does not work by its
+// rules: a reload is sooner tried than a restart, and does no harm.
+const remedyAnonymous = "; if the listener has neither use_identity_as_username nor use_subject_as_username, set the one that suits the rules, and restart the broker"
 
 // explainBroker compares what the broker shows with the CA of the client.
 func (c *check) explainBroker(err *tls.CertificateVerificationError) (Explanation, bool) {
