@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -15,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -183,14 +186,14 @@ func TestCheck(t *testing.T) {
 		{"expired (45)", func(s *site) { s.save(s.device, s.ca, dates(-2*day, -day), nil) }, "the certificate has expired", ""},
 		{"list expired (45)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
-		}, "so the broker's revocation list has expired", "revocation list has expired, at 2"},
+		}, "so the broker's revocation list has expired", "revocation list has expired, so it refuses every client (CA \"CN=IOTmidCA\": the CRL has expired: nextUpdate was 2"},
 		{"the client's CA expired (45)", func(s *site) { s.deviceUnder(dates(-2*day, -day), nil) }, clientCA + "has expired", ""},
 		{"not yet valid (42)", func(s *site) { s.save(s.device, s.ca, dates(day, 2*day), nil) }, "the certificate is not valid before", ""},
 		{"list from the future (42)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) {
 				l.ThisUpdate, l.NextUpdate = time.Now().Add(day), time.Now().Add(2*day)
 			})
-		}, "revocation list is from the future", "it begins at"},
+		}, "revocation list is from the future", "thisUpdate is 2"},
 		{"weak key (42)", func(s *site) { s.save(s.device, s.ca, nil, weak) }, "the certificate has a key that is too weak: 1024 bits", ""},
 		{"the client's CA not yet valid (42)", func(s *site) { s.deviceUnder(dates(day, 2*day), nil) }, clientCA + "is not valid before", ""},
 		{"the client's CA with a weak key (42)", func(s *site) { s.deviceUnder(nil, weak) }, clientCA + "has a key that is too weak", ""},
@@ -268,6 +271,36 @@ func TestCheck(t *testing.T) {
 				l.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
 			})
 		}, "cannot use the certificate's revocation list", "revocation list has a critical extension"},
+		{"list of user certificates alone", func(s *site) { s.saveList(s.ca, scoped("\x30\x03\x81\x01\xff")) }, "", ""},
+		{"list of CA certificates alone (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x03\x82\x01\xff"))
+		}, "cannot use the certificate's revocation list", "revocation list does not cover the client's certificate, so it refuses the client (CA \"CN=IOTmidCA\": the CRL is not for all client certificates: it holds only CA certificates)"},
+		{"list of attribute certificates alone (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x03\x85\x01\xff"))
+		}, "cannot use the certificate's revocation list", "revocation list does not cover the client's certificate"},
+		{"list of certificates that name it (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x0f\xa0\x0d\xa0\x0b\x86\x09http://a/"))
+		}, "cannot use the certificate's revocation list", "revocation list does not cover the client's certificate"},
+		{"list of certificates that name it, and this one does", func(s *site) {
+			s.save(s.device, s.ca, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://a/"} }, nil)
+			s.saveList(s.ca, scoped("\x30\x0f\xa0\x0d\xa0\x0b\x86\x09http://a/"))
+		}, "", ""},
+		{"list of some reasons alone (48)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x04\x83\x02\x06\x40"))
+		}, "no revocation list of this one that it can use", "revocation list does not cover the client's certificate"},
+		{"indirect list (48)", func(s *site) { s.saveList(s.ca, indirect) }, "no revocation list of this one that it can use", "revocation list does not cover the client's certificate"},
+		{"an indirect list beside a good one", func(s *site) {
+			good := read(s.t, s.list)
+			s.saveList(s.ca, indirect)
+			write(s.t, s.list, good+read(s.t, s.list))
+		}, "", ""},
+		{"list with unknown critical content of an entry (46)", func(s *site) {
+			s.saveList(s.ca, func(l *x509.RevocationList) {
+				l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: big.NewInt(5), RevocationTime: time.Now(),
+					ExtraExtensions: []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}}}
+			})
+		}, "cannot use the certificate's revocation list", "revocation list has a critical extension"},
+		{"list without an end", func(s *site) { write(t, s.list, encodeCRL(s.endless())) }, "", ""},
 		{"revoked, TLS 1.3 alone (44 on first read)", func(s *site) {
 			s.ca.revoke(s.save(s.device, s.ca, nil, nil))
 			s.saveList(s.ca, nil)
@@ -328,6 +361,52 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// scoped gives a list an issuing distribution point (RFC 5280, section 5.2.5).
+func scoped(der string) func(*x509.RevocationList) {
+	return func(l *x509.RevocationList) {
+		l.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: []byte(der)}}
+	}
+}
+
+var indirect = scoped("\x30\x03\x84\x01\xff")
+
+// endless is the CA's list without nextUpdate, which crypto/x509 does not make.
+func (s *site) endless() *x509.RevocationList {
+	s.t.Helper()
+	list, err := s.ca.CRL(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var outer, tbs []asn1.RawValue
+	if _, err := asn1.Unmarshal(list.Raw, &outer); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := asn1.Unmarshal(list.RawTBSRevocationList, &tbs); err != nil {
+		s.t.Fatal(err)
+	}
+	const nextUpdate = 4 // after version, algorithm, issuer and thisUpdate
+	der, err := asn1.Marshal(slices.Delete(tbs, nextUpdate, nextUpdate+1))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	digest := sha256.Sum256(der)
+	signature, err := s.ca.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	der, err = asn1.Marshal(struct {
+		TBS, Algorithm asn1.RawValue
+		Signature      asn1.BitString
+	}{asn1.RawValue{FullBytes: der}, outer[1], asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if list, err = x509.ParseRevocationList(der); err != nil {
+		s.t.Fatal(err)
+	}
+	return list
 }
 
 // allows asks the rules in the broker's file.
@@ -540,6 +619,10 @@ func TestCheckAfterAChange(t *testing.T) {
 		{"list that has expired", "", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
 		}, false, "by an older state of its list, or by none: the broker's revocation list has expired"},
+		{"list of some reasons alone", "", func(s *site) { s.saveList(s.ca, scoped("\x30\x04\x83\x02\x06\x40")) }, false, "or by none: the broker's revocation list does not cover the client's certificate"},
+		{"list of CA certificates alone", "", func(s *site) { s.saveList(s.ca, scoped("\x30\x03\x82\x01\xff")) }, false, "or by none: the broker's revocation list does not cover the client's certificate"},
+		{"indirect list", "", func(s *site) { s.saveList(s.ca, indirect) }, false, "or by none: the broker's revocation list does not cover the client's certificate"},
+		{"indirect list, read", "", func(s *site) { s.saveList(s.ca, indirect) }, true, "the broker's revocation list does not cover the client's certificate"},
 		{"key of another certificate", "", func(s *site) { s.otherKey() }, true, "the broker has no certificate that it can use"},
 		{"key of another certificate, TLS 1.3 alone", "tls_version tlsv1.3", func(s *site) { s.otherKey() }, true, "the broker has no certificate that it can use"},
 		{"open to everybody", "", func(s *site) {
@@ -591,6 +674,10 @@ func TestCheckBeforeARepairIsRead(t *testing.T) {
 			})
 		}, "the broker works by another list"},
 		{"no list of that CA (48)", func(s *site) { s.saveList(newTestCA(s.t, "OtherCA"), nil) }, "or has not read the list yet"},
+		{"indirect list (48)", func(s *site) { s.saveList(s.ca, indirect) }, "or has not read the list yet"},
+		{"list of CA certificates alone (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x03\x82\x01\xff"))
+		}, "so the broker has not read the list yet"},
 		{"list with another key under the same name (51)", func(s *site) {
 			forger := newTestCA(s.t, "IOTmidCA")
 			forger.cert.SubjectKeyId = s.ca.cert.SubjectKeyId

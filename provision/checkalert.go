@@ -204,9 +204,12 @@ func (c *check) left() map[uint8]struct{ noList, goodList Explanation } {
 		tlsalert.CertificateRevoked: {
 			goodList: Explanation{"the certificate was revoked by the list that the broker works by; the one in its file does not revoke it",
 				"have the broker read the list (SIGHUP)"}},
+		tlsalert.CertificateUnknown: {
+			goodList: Explanation{"the certificate's extensions are fine, and so is the revocation list in the broker's file, so the broker has not read the list yet",
+				"have the broker read the list (SIGHUP)"}},
 		tlsalert.UnknownCA: {
-			Explanation{"the certificate is of the CA in the client's file, so the broker has another CA, or no revocation list of this one",
-				"compare cafile with the client's CA file, and see that crlfile has a list of that CA"},
+			Explanation{"the certificate is of the CA in the client's file, so the broker has another CA, or no revocation list of this one that it can use",
+				"compare cafile with the client's CA file, and see that crlfile has a list of that CA, for all its certificates"},
 			Explanation{"the certificate is of the CA in the client's file, and the broker's file has a good revocation list of it, so the broker has another CA, or has not read the list yet",
 				"compare cafile with the client's CA file, and have the broker read its files (SIGHUP)"}},
 		tlsalert.DecryptError: {

@@ -47,7 +47,7 @@ var alerts = map[uint8]Explanation{
 		"the broker cannot use the certificate's revocation list, or the certificate has a critical extension that the broker does not know or a name that its CA must not certify",
 		"install a complete list, of all certificates of that CA, at the broker; look into the certificate"},
 	tlsalert.UnknownCA: {
-		"the broker does not know the CA that signed the certificate, has no revocation list of that CA, or takes the certificate for self-signed because its subject is the CA's",
+		"the broker does not know the CA that signed the certificate, has no revocation list of that CA that it can use, or takes the certificate for self-signed because its subject is the CA's",
 		"check that the certificate is of the broker's CA, and that the broker has a revocation list of it"},
 	tlsalert.DecryptError: {
 		"the broker's revocation list is not signed by the CA that it names, or the certificate is not",
