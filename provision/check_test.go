@@ -115,6 +115,16 @@ func (s *site) brokerUnder(edit func(*x509.Certificate)) {
 	s.save(s.broker, sub, nil, nil)
 }
 
+// root has the CA certified anew, and whom it certified.
+func (s *site) root(edit func(*x509.Certificate)) {
+	s.t.Helper()
+	s.ca.cert = nil
+	s.ca.cert = s.ca.issue(s.t, caTemplate("IOTmidCA"), edit, s.ca.key.Public())
+	s.save(s.broker, s.ca, nil, nil)
+	s.save(s.device, s.ca, nil, nil)
+	s.saveList(s.ca, nil)
+}
+
 func encodePEM(certs []*x509.Certificate) string {
 	var text string
 	for _, c := range certs {
@@ -143,6 +153,14 @@ func usage(u x509.ExtKeyUsage) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{u} }
 }
 
+func unknown(c *x509.Certificate) {
+	c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+}
+
+func elsewhere(c *x509.Certificate) {
+	c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"example.com"}
+}
+
 // Each broker is set up wrong in just one way, and the check finds it out.
 func TestCheck(t *testing.T) {
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -150,7 +168,10 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	sha1 := func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }
-	const clientCA = `the certificate of the client's CA "CN=MQTT" `
+	const (
+		clientCA = `the certificate of the client's CA "CN=MQTT" `
+		brokerCA = `the certificate of CA "CN=MQTT", above the broker's, `
+	)
 	for _, tc := range []struct {
 		name     string
 		harm     func(s *site)
@@ -252,19 +273,30 @@ func TestCheck(t *testing.T) {
 			s.saveList(low, nil)
 		}, "is too far below a CA", ""},
 		{"the client's CA with a server's usage (43)", func(s *site) { s.deviceUnder(usage(x509.ExtKeyUsageServerAuth), nil) }, clientCA + "is not for clients: it has an extended key usage", ""},
+		{"the client's CA is no CA (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.IsCA, c.KeyUsage, c.SubjectKeyId = false, 0, []byte{1} }, nil)
+		}, clientCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the client's CA without basic constraints (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) {
+				c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.SubjectKeyId = false, false, 0, []byte{1}
+			}, nil)
+		}, clientCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the client's CA without basic constraints, but with a key usage for certificates (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid, c.SubjectKeyId = false, false, []byte{1} }, nil)
+		}, clientCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the client's CA with a key usage without certificates (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }, nil)
+		}, clientCA + "is not that of a CA: it has a key usage without keyCertSign", ""},
+		{"the client's CA with a key usage without lists (46)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }, nil)
+		}, clientCA + "is not for revocation lists: it has a key usage without cRLSign", ""},
 		{"client with a key usage for encryption (43)", func(s *site) {
 			s.save(s.device, s.ca, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }, nil)
 		}, "a key usage without digitalSignature", ""},
 		{"client with unknown critical content (46)", func(s *site) {
-			s.save(s.device, s.ca, func(c *x509.Certificate) {
-				c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
-			}, nil)
+			s.save(s.device, s.ca, unknown, nil)
 		}, "the certificate has a critical extension that brokers do not know: 1.2.3.4", ""},
-		{"client with a name that its CA must not certify (46)", func(s *site) {
-			s.deviceUnder(func(c *x509.Certificate) {
-				c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"example.com"}
-			}, nil)
-		}, "the certificate has a name that a CA above it must not certify", ""},
+		{"client with a name that its CA must not certify (46)", func(s *site) { s.deviceUnder(elsewhere, nil) }, "the certificate has a name that a CA above it must not certify", ""},
 		{"client with a server's usage (43)", func(s *site) { s.save(s.device, s.ca, usage(x509.ExtKeyUsageServerAuth), nil) }, "without clientAuth", ""},
 		{"list with unknown critical content (46)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) {
@@ -311,19 +343,32 @@ func TestCheck(t *testing.T) {
 		{"broker not yet valid", func(s *site) { s.save(s.broker, s.ca, dates(day, 2*day), nil) }, "the broker's certificate is not valid at this time, but from", ""},
 		{"the broker's CA expired", func(s *site) { s.brokerUnder(dates(-2*day, -day)) }, `the certificate of CA "CN=MQTT", above the broker's, is not valid at this time: it expired`, ""},
 		{"the broker's CA not yet valid", func(s *site) { s.brokerUnder(dates(day, 2*day)) }, `the certificate of CA "CN=MQTT", above the broker's, is not valid at this time, but from`, ""},
-		{"root expired", func(s *site) {
-			root := s.ca
-			root.cert = nil
-			root.cert = root.issue(t, caTemplate("IOTmidCA"), dates(-2*day, -day), root.key.Public())
-			s.save(s.broker, root, nil, nil)
-			s.save(s.device, root, nil, nil)
-			s.saveList(root, nil)
-		}, `the certificate of CA "CN=IOTmidCA", above the broker's, is not valid at this time: it expired`, ""},
+		{"root expired", func(s *site) { s.root(dates(-2*day, -day)) }, `the certificate of CA "CN=IOTmidCA", above the broker's, is not valid at this time: it expired`, ""},
+		{"broker with unknown critical content", func(s *site) {
+			s.save(s.broker, s.ca, unknown, nil)
+		}, "the broker's certificate has a critical extension that this client does not know: 1.2.3.4", ""},
+		{"the broker's CA with unknown critical content", func(s *site) { s.brokerUnder(unknown) }, brokerCA + "has a critical extension that this client does not know: 1.2.3.4", ""},
+		{"root with unknown critical content", func(s *site) { s.root(unknown) }, `the certificate of CA "CN=IOTmidCA", above the broker's, has a critical extension`, ""},
+		{"broker with a name that its CA must not certify", func(s *site) { s.brokerUnder(elsewhere) }, `has a name that a CA above it must not certify: DNS name "localhost"`, ""},
+		{"broker too far below", func(s *site) {
+			sub := s.ca.sub(t, "MQTT")
+			sub.cert = s.ca.issue(t, caTemplate("MQTT"), func(c *x509.Certificate) { c.MaxPathLenZero = true }, sub.key.Public())
+			s.save(s.broker, sub.sub(t, "low"), nil, nil)
+			write(t, s.broker.Cert, read(t, s.broker.Cert)+encodePEM([]*x509.Certificate{sub.cert}))
+		}, `is too far below CA "CN=MQTT"`, ""},
+		{"the broker's CA is no CA", func(s *site) {
+			s.brokerUnder(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, 0 })
+		}, brokerCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the broker's CA with a key usage without certificates", func(s *site) {
+			s.brokerUnder(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })
+		}, brokerCA + "is not that of a CA: it has a key usage without keyCertSign", ""},
+		{"the broker's CA with a client's usage", func(s *site) { s.brokerUnder(usage(x509.ExtKeyUsageClientAuth)) }, brokerCA + "is not for servers", ""},
+		{"root with a client's usage", func(s *site) { s.root(usage(x509.ExtKeyUsageClientAuth)) }, `the certificate of CA "CN=IOTmidCA", above the broker's, is not for servers`, ""},
 		{"broker signed with SHA-1", func(s *site) {
 			s.save(s.broker, s.ca, sha1, nil)
 			s.extra = "ciphers DEFAULT@SECLEVEL=0"
 		}, `"CN=mosquitto", has a signature that is too weak`, ""},
-		{"broker with a client's usage", func(s *site) { s.save(s.broker, s.ca, usage(x509.ExtKeyUsageClientAuth), nil) }, "without serverAuth", ""},
+		{"broker with a client's usage", func(s *site) { s.save(s.broker, s.ca, usage(x509.ExtKeyUsageClientAuth), nil) }, "the broker's certificate is not for servers: it has an extended key usage without serverAuth", ""},
 		{"broker of another name", func(s *site) {
 			s.save(s.broker, s.ca, func(c *x509.Certificate) { c.DNSNames = []string{"mqtt"} }, nil)
 		}, `not for "localhost"`, ""},

@@ -63,6 +63,8 @@ var faults = []struct {
 	{tlsalert.UnsupportedCertificate, (*check).notForClients, "have it issued anew for TLS clients", remedyCA},
 	{tlsalert.CertificateUnknown, (*check).unknownExtension, "have it issued anew without", remedyCA},
 	{tlsalert.CertificateUnknown, (*check).excludedName, "have it issued with a name that its CAs allow", ""},
+	{tlsalert.CertificateUnknown, (*check).notForLists, "", remedyCA},
+	{tlsalert.UnknownCA, (*check).notCA, "", remedyCA},
 	{tlsalert.UnknownCA, (*check).selfNamed, "have it issued with a name of its own", ""},
 	{tlsalert.UnknownCA, (*check).strange, remedyStrange, ""},
 	{tlsalert.UnknownCA, (*check).tooDeep, "have it issued by a CA further up", ""},
@@ -142,6 +144,33 @@ func (c *check) tooDeep(cert *x509.Certificate) string {
 		return "is too far below a CA that limits the length of its path"
 	}
 	return ""
+}
+
+// notForLists looks at the issuer alone: brokers ask for no other CA's list.
+func (c *check) notForLists(cert *x509.Certificate) string {
+	if cert != c.issuer() || cert.KeyUsage == 0 || cert.KeyUsage&x509.KeyUsageCRLSign != 0 {
+		return ""
+	}
+	return "is not for revocation lists: it has a key usage without cRLSign"
+}
+
+func (c *check) notCA(cert *x509.Certificate) string {
+	if cert == c.leaf {
+		return ""
+	}
+	return notCA(cert)
+}
+
+// notCA says why a certificate must not sign others, by the rules that OpenSSL
+// and crypto/x509 have in common.
+func notCA(cert *x509.Certificate) string {
+	switch {
+	case cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageCertSign == 0:
+		return "is not that of a CA: it has a key usage without keyCertSign"
+	case cert.BasicConstraintsValid && cert.IsCA, cert.Version < 3 && isSelfIssued(cert):
+		return ""
+	}
+	return "is not that of a CA: it lacks CA:TRUE in its basic constraints"
 }
 
 // invalid is what crypto/x509 has against the client's certificate.
