@@ -30,7 +30,7 @@ var imports = map[string][]string{
 	"ejbca/localca":               {"crl", "ejbca/internal/reason", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "internal/durable", "internal/groupcommit", "internal/loopback", "internal/secret"},
 	"mosquittoconf":               {"crl", "internal/durable"},
 	"mosquittoconf/mosquittotest": {"internal/mosquitto"},
-	"provision":                   {"internal/durable", "internal/tlsalert"},
+	"provision":                   {"crl", "internal/durable", "internal/tlsalert"},
 }
 
 // light packages, with all that they import, need nothing but the standard

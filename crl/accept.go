@@ -57,7 +57,7 @@ func Accepts(lists []*x509.RevocationList, cas, client []*x509.Certificate, now 
 		}
 	}
 	// A client that is a root itself is its own CA.
-	if err := notRevoked(lists, chain[min(1, len(chain)-1)], chain[0], now); err != nil {
+	if err := NotRevoked(lists, chain[min(1, len(chain)-1)], chain[0], now); err != nil {
 		return err
 	}
 	for i, cert := range slices.Backward(chain) { // from the root, as OpenSSL goes
@@ -173,9 +173,13 @@ func strong(cert *x509.Certificate, last bool) error {
 	return nil
 }
 
-// notRevoked asks the list that OpenSSL chooses. Only the client's own
+// NotRevoked is the part of [Accepts] that asks the lists: it reports what they
+// make a broker do with a client of that CA, whatever it has against the
+// certificates. [ErrRevoked] comes alone, from a list that has no fault.
+//
+// The list asked is the one that OpenSSL chooses. Only the client's own
 // certificate is looked up there, those of CAs are not.
-func notRevoked(lists []*x509.RevocationList, ca, client *x509.Certificate, now time.Time) error {
+func NotRevoked(lists []*x509.RevocationList, ca, client *x509.Certificate, now time.Time) error {
 	list, err := choose(lists, ca, client, now)
 	if err != nil {
 		return fmt.Errorf("CA %q: %w", ca.Subject, err)

@@ -125,7 +125,7 @@ func TestSimulatorExplains(t *testing.T) {
 		{"stale list", stale, stalePort, []string{"--tenant", "admin", "--device", "24f6"}, 1,
 			[]string{"refused: the certificate is valid until", "so the broker's revocation list has expired, and every client is refused"}},
 		{"stale list, and it can be read", stale, stalePort, []string{"--tenant", "admin", "--device", "24f6", "--crlfile", "ca.crl"}, 1,
-			[]string{"refused: the broker's revocation list has expired, at 2"}},
+			[]string{"refused: the broker's revocation list has expired, so it refuses every client ("}},
 		{"the CA was rebuilt", stale, port, []string{"--tenant", "admin", "--device", "24f6"}, 1,
 			[]string{"the CA was rebuilt", "remedy: get the CA's certificate anew"}},
 		{"nothing comes, and nobody says why", f, port, []string{"--device", "24f6", "-s", "/admin/24f6/secret", "-C", "1", "-W", "4s"}, 1,

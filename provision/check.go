@@ -36,10 +36,11 @@ type Target struct {
 	// Allows, if not nil, asks the broker's access rules, where they can be
 	// read, whether they let the user publish, and in words why: to say why a
 	// message was discarded, and to notice a broker that does not work by its
-	// rules.
+	// rules. User "" is a client without a name: an anonymous one.
 	Allows func(user, clientID, topic string) (allowed bool, why string)
 	// CRLFile is the broker's crlfile, where it can be read; else empty, which
-	// it counts as if this user lacks the permission. It tells more about a
+	// it counts as if this user lacks the permission, or the client has not the
+	// certificate of its CA. It tells more about a
 	// refusal, and shows that a broker lets in whom it should refuse, or will
 	// refuse everybody once it reads the file.
 	CRLFile string
@@ -216,9 +217,14 @@ func (c *check) expectRefusal() error {
 	const remedy = "look into the broker's log for an error of the file after \"Reloading config\", and have it read the file (SIGHUP)"
 	if c.Topic != "" && c.Allows != nil {
 		if allowed, why := c.Allows(c.user(), c.ClientID, c.Topic); !allowed {
-			return &Problem{Explanation{
+			e := Explanation{
 				fmt.Sprintf("the broker takes messages to %q, although the rules in its file refuse them: %s; it has not read the file since it changed, or could not and is open to everybody", c.Topic, why),
-				remedy}, errLetIn}
+				remedy}
+			if c.mattersWhoItIs(c.Topic, allowed) {
+				e = Explanation{e.Cause + "; or it takes the client for an anonymous one, to whom they allow this",
+					remedy + remedyAnonymous}
+			}
+			return &Problem{e, errLetIn}
 		}
 	}
 	switch list := c.list(); list.verdict {
@@ -232,6 +238,14 @@ func (c *check) expectRefusal() error {
 			list.Remedy}, errLetIn}
 	}
 	return nil
+}
+
+// mattersWhoItIs reports whether the rules have another answer for an anonymous
+// client than for the user: a broker that lets such clients in takes this one
+// for one, if it is not told to look for the name in the certificate.
+func (c *check) mattersWhoItIs(topic string, allowed bool) bool {
+	anonymous, _ := c.Allows("", c.ClientID, topic)
+	return anonymous != allowed
 }
 
 // user is the client's name at the broker, "" for an anonymous one.

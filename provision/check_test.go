@@ -7,6 +7,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -15,9 +16,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -112,6 +115,16 @@ func (s *site) brokerUnder(edit func(*x509.Certificate)) {
 	s.save(s.broker, sub, nil, nil)
 }
 
+// root has the CA certified anew, and whom it certified.
+func (s *site) root(edit func(*x509.Certificate)) {
+	s.t.Helper()
+	s.ca.cert = nil
+	s.ca.cert = s.ca.issue(s.t, caTemplate("IOTmidCA"), edit, s.ca.key.Public())
+	s.save(s.broker, s.ca, nil, nil)
+	s.save(s.device, s.ca, nil, nil)
+	s.saveList(s.ca, nil)
+}
+
 func encodePEM(certs []*x509.Certificate) string {
 	var text string
 	for _, c := range certs {
@@ -140,6 +153,14 @@ func usage(u x509.ExtKeyUsage) func(*x509.Certificate) {
 	return func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{u} }
 }
 
+func unknown(c *x509.Certificate) {
+	c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
+}
+
+func elsewhere(c *x509.Certificate) {
+	c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"example.com"}
+}
+
 // Each broker is set up wrong in just one way, and the check finds it out.
 func TestCheck(t *testing.T) {
 	weak, err := rsa.GenerateKey(rand.Reader, 1024)
@@ -147,7 +168,10 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	sha1 := func(c *x509.Certificate) { c.SignatureAlgorithm = x509.ECDSAWithSHA1 }
-	const clientCA = `the certificate of the client's CA "CN=MQTT" `
+	const (
+		clientCA = `the certificate of the client's CA "CN=MQTT" `
+		brokerCA = `the certificate of CA "CN=MQTT", above the broker's, `
+	)
 	for _, tc := range []struct {
 		name     string
 		harm     func(s *site)
@@ -183,14 +207,14 @@ func TestCheck(t *testing.T) {
 		{"expired (45)", func(s *site) { s.save(s.device, s.ca, dates(-2*day, -day), nil) }, "the certificate has expired", ""},
 		{"list expired (45)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
-		}, "so the broker's revocation list has expired", "revocation list has expired, at 2"},
+		}, "so the broker's revocation list has expired", "revocation list has expired, so it refuses every client (CA \"CN=IOTmidCA\": the CRL has expired: nextUpdate was 2"},
 		{"the client's CA expired (45)", func(s *site) { s.deviceUnder(dates(-2*day, -day), nil) }, clientCA + "has expired", ""},
 		{"not yet valid (42)", func(s *site) { s.save(s.device, s.ca, dates(day, 2*day), nil) }, "the certificate is not valid before", ""},
 		{"list from the future (42)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) {
 				l.ThisUpdate, l.NextUpdate = time.Now().Add(day), time.Now().Add(2*day)
 			})
-		}, "revocation list is from the future", "it begins at"},
+		}, "revocation list is from the future", "thisUpdate is 2"},
 		{"weak key (42)", func(s *site) { s.save(s.device, s.ca, nil, weak) }, "the certificate has a key that is too weak: 1024 bits", ""},
 		{"the client's CA not yet valid (42)", func(s *site) { s.deviceUnder(dates(day, 2*day), nil) }, clientCA + "is not valid before", ""},
 		{"the client's CA with a weak key (42)", func(s *site) { s.deviceUnder(nil, weak) }, clientCA + "has a key that is too weak", ""},
@@ -249,25 +273,66 @@ func TestCheck(t *testing.T) {
 			s.saveList(low, nil)
 		}, "is too far below a CA", ""},
 		{"the client's CA with a server's usage (43)", func(s *site) { s.deviceUnder(usage(x509.ExtKeyUsageServerAuth), nil) }, clientCA + "is not for clients: it has an extended key usage", ""},
+		{"the client's CA is no CA (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.IsCA, c.KeyUsage, c.SubjectKeyId = false, 0, []byte{1} }, nil)
+		}, clientCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the client's CA without basic constraints (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) {
+				c.IsCA, c.BasicConstraintsValid, c.KeyUsage, c.SubjectKeyId = false, false, 0, []byte{1}
+			}, nil)
+		}, clientCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the client's CA without basic constraints, but with a key usage for certificates (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.IsCA, c.BasicConstraintsValid, c.SubjectKeyId = false, false, []byte{1} }, nil)
+		}, clientCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the client's CA with a key usage without certificates (48)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }, nil)
+		}, clientCA + "is not that of a CA: it has a key usage without keyCertSign", ""},
+		{"the client's CA with a key usage without lists (46)", func(s *site) {
+			s.deviceUnder(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCertSign }, nil)
+		}, clientCA + "is not for revocation lists: it has a key usage without cRLSign", ""},
 		{"client with a key usage for encryption (43)", func(s *site) {
 			s.save(s.device, s.ca, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment }, nil)
 		}, "a key usage without digitalSignature", ""},
 		{"client with unknown critical content (46)", func(s *site) {
-			s.save(s.device, s.ca, func(c *x509.Certificate) {
-				c.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
-			}, nil)
+			s.save(s.device, s.ca, unknown, nil)
 		}, "the certificate has a critical extension that brokers do not know: 1.2.3.4", ""},
-		{"client with a name that its CA must not certify (46)", func(s *site) {
-			s.deviceUnder(func(c *x509.Certificate) {
-				c.PermittedDNSDomainsCritical, c.PermittedDNSDomains = true, []string{"example.com"}
-			}, nil)
-		}, "the certificate has a name that a CA above it must not certify", ""},
+		{"client with a name that its CA must not certify (46)", func(s *site) { s.deviceUnder(elsewhere, nil) }, "the certificate has a name that a CA above it must not certify", ""},
 		{"client with a server's usage (43)", func(s *site) { s.save(s.device, s.ca, usage(x509.ExtKeyUsageServerAuth), nil) }, "without clientAuth", ""},
 		{"list with unknown critical content (46)", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) {
 				l.ExtraExtensions = []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}
 			})
 		}, "cannot use the certificate's revocation list", "revocation list has a critical extension"},
+		{"list of user certificates alone", func(s *site) { s.saveList(s.ca, scoped("\x30\x03\x81\x01\xff")) }, "", ""},
+		{"list of CA certificates alone (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x03\x82\x01\xff"))
+		}, "cannot use the certificate's revocation list", "revocation list does not cover the client's certificate, so it refuses the client (CA \"CN=IOTmidCA\": the CRL is not for all client certificates: it holds only CA certificates)"},
+		{"list of attribute certificates alone (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x03\x85\x01\xff"))
+		}, "cannot use the certificate's revocation list", "revocation list does not cover the client's certificate"},
+		{"list of certificates that name it (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x0f\xa0\x0d\xa0\x0b\x86\x09http://a/"))
+		}, "cannot use the certificate's revocation list", "revocation list does not cover the client's certificate"},
+		{"list of certificates that name it, and this one does", func(s *site) {
+			s.save(s.device, s.ca, func(c *x509.Certificate) { c.CRLDistributionPoints = []string{"http://a/"} }, nil)
+			s.saveList(s.ca, scoped("\x30\x0f\xa0\x0d\xa0\x0b\x86\x09http://a/"))
+		}, "", ""},
+		{"list of some reasons alone (48)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x04\x83\x02\x06\x40"))
+		}, "no revocation list of this one that it can use", "revocation list does not cover the client's certificate"},
+		{"indirect list (48)", func(s *site) { s.saveList(s.ca, indirect) }, "no revocation list of this one that it can use", "revocation list does not cover the client's certificate"},
+		{"an indirect list beside a good one", func(s *site) {
+			good := read(s.t, s.list)
+			s.saveList(s.ca, indirect)
+			write(s.t, s.list, good+read(s.t, s.list))
+		}, "", ""},
+		{"list with unknown critical content of an entry (46)", func(s *site) {
+			s.saveList(s.ca, func(l *x509.RevocationList) {
+				l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: big.NewInt(5), RevocationTime: time.Now(),
+					ExtraExtensions: []pkix.Extension{{Id: []int{1, 2, 3, 4}, Critical: true, Value: []byte{5, 0}}}}}
+			})
+		}, "cannot use the certificate's revocation list", "revocation list has a critical extension"},
+		{"list without an end", func(s *site) { write(t, s.list, encodeCRL(s.endless())) }, "", ""},
 		{"revoked, TLS 1.3 alone (44 on first read)", func(s *site) {
 			s.ca.revoke(s.save(s.device, s.ca, nil, nil))
 			s.saveList(s.ca, nil)
@@ -278,19 +343,32 @@ func TestCheck(t *testing.T) {
 		{"broker not yet valid", func(s *site) { s.save(s.broker, s.ca, dates(day, 2*day), nil) }, "the broker's certificate is not valid at this time, but from", ""},
 		{"the broker's CA expired", func(s *site) { s.brokerUnder(dates(-2*day, -day)) }, `the certificate of CA "CN=MQTT", above the broker's, is not valid at this time: it expired`, ""},
 		{"the broker's CA not yet valid", func(s *site) { s.brokerUnder(dates(day, 2*day)) }, `the certificate of CA "CN=MQTT", above the broker's, is not valid at this time, but from`, ""},
-		{"root expired", func(s *site) {
-			root := s.ca
-			root.cert = nil
-			root.cert = root.issue(t, caTemplate("IOTmidCA"), dates(-2*day, -day), root.key.Public())
-			s.save(s.broker, root, nil, nil)
-			s.save(s.device, root, nil, nil)
-			s.saveList(root, nil)
-		}, `the certificate of CA "CN=IOTmidCA", above the broker's, is not valid at this time: it expired`, ""},
+		{"root expired", func(s *site) { s.root(dates(-2*day, -day)) }, `the certificate of CA "CN=IOTmidCA", above the broker's, is not valid at this time: it expired`, ""},
+		{"broker with unknown critical content", func(s *site) {
+			s.save(s.broker, s.ca, unknown, nil)
+		}, "the broker's certificate has a critical extension that this client does not know: 1.2.3.4", ""},
+		{"the broker's CA with unknown critical content", func(s *site) { s.brokerUnder(unknown) }, brokerCA + "has a critical extension that this client does not know: 1.2.3.4", ""},
+		{"root with unknown critical content", func(s *site) { s.root(unknown) }, `the certificate of CA "CN=IOTmidCA", above the broker's, has a critical extension`, ""},
+		{"broker with a name that its CA must not certify", func(s *site) { s.brokerUnder(elsewhere) }, `has a name that a CA above it must not certify: DNS name "localhost"`, ""},
+		{"broker too far below", func(s *site) {
+			sub := s.ca.sub(t, "MQTT")
+			sub.cert = s.ca.issue(t, caTemplate("MQTT"), func(c *x509.Certificate) { c.MaxPathLenZero = true }, sub.key.Public())
+			s.save(s.broker, sub.sub(t, "low"), nil, nil)
+			write(t, s.broker.Cert, read(t, s.broker.Cert)+encodePEM([]*x509.Certificate{sub.cert}))
+		}, `is too far below CA "CN=MQTT"`, ""},
+		{"the broker's CA is no CA", func(s *site) {
+			s.brokerUnder(func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, 0 })
+		}, brokerCA + "is not that of a CA: it lacks CA:TRUE", ""},
+		{"the broker's CA with a key usage without certificates", func(s *site) {
+			s.brokerUnder(func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })
+		}, brokerCA + "is not that of a CA: it has a key usage without keyCertSign", ""},
+		{"the broker's CA with a client's usage", func(s *site) { s.brokerUnder(usage(x509.ExtKeyUsageClientAuth)) }, brokerCA + "is not for servers", ""},
+		{"root with a client's usage", func(s *site) { s.root(usage(x509.ExtKeyUsageClientAuth)) }, `the certificate of CA "CN=IOTmidCA", above the broker's, is not for servers`, ""},
 		{"broker signed with SHA-1", func(s *site) {
 			s.save(s.broker, s.ca, sha1, nil)
 			s.extra = "ciphers DEFAULT@SECLEVEL=0"
 		}, `"CN=mosquitto", has a signature that is too weak`, ""},
-		{"broker with a client's usage", func(s *site) { s.save(s.broker, s.ca, usage(x509.ExtKeyUsageClientAuth), nil) }, "without serverAuth", ""},
+		{"broker with a client's usage", func(s *site) { s.save(s.broker, s.ca, usage(x509.ExtKeyUsageClientAuth), nil) }, "the broker's certificate is not for servers: it has an extended key usage without serverAuth", ""},
 		{"broker of another name", func(s *site) {
 			s.save(s.broker, s.ca, func(c *x509.Certificate) { c.DNSNames = []string{"mqtt"} }, nil)
 		}, `not for "localhost"`, ""},
@@ -328,6 +406,52 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// scoped gives a list an issuing distribution point (RFC 5280, section 5.2.5).
+func scoped(der string) func(*x509.RevocationList) {
+	return func(l *x509.RevocationList) {
+		l.ExtraExtensions = []pkix.Extension{{Id: []int{2, 5, 29, 28}, Critical: true, Value: []byte(der)}}
+	}
+}
+
+var indirect = scoped("\x30\x03\x84\x01\xff")
+
+// endless is the CA's list without nextUpdate, which crypto/x509 does not make.
+func (s *site) endless() *x509.RevocationList {
+	s.t.Helper()
+	list, err := s.ca.CRL(s.t.Context())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var outer, tbs []asn1.RawValue
+	if _, err := asn1.Unmarshal(list.Raw, &outer); err != nil {
+		s.t.Fatal(err)
+	}
+	if _, err := asn1.Unmarshal(list.RawTBSRevocationList, &tbs); err != nil {
+		s.t.Fatal(err)
+	}
+	const nextUpdate = 4 // after version, algorithm, issuer and thisUpdate
+	der, err := asn1.Marshal(slices.Delete(tbs, nextUpdate, nextUpdate+1))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	digest := sha256.Sum256(der)
+	signature, err := s.ca.key.Sign(rand.Reader, digest[:], crypto.SHA256)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	der, err = asn1.Marshal(struct {
+		TBS, Algorithm asn1.RawValue
+		Signature      asn1.BitString
+	}{asn1.RawValue{FullBytes: der}, outer[1], asn1.BitString{Bytes: signature, BitLength: 8 * len(signature)}})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if list, err = x509.ParseRevocationList(der); err != nil {
+		s.t.Fatal(err)
+	}
+	return list
 }
 
 // allows asks the rules in the broker's file.
@@ -436,19 +560,56 @@ func TestCheckAsksTheRules(t *testing.T) {
 		{false, "no line for it"},
 		{true, "although the rules in its file allow them"},
 	} {
-		var asked string
+		var asked []string
 		target.Allows = func(user, clientID, topic string) (bool, string) {
-			asked = user + " " + clientID + " " + topic
+			asked = append(asked, user+" "+clientID+" "+topic)
 			return tc.allowed, "no line for it"
 		}
 		err := provision.Check(t.Context(), target)
 		if err == nil || !strings.Contains(err.Error(), tc.words) {
 			t.Errorf("got %v, want %q", err, tc.words)
 		}
-		if want := "24f6 admin:24f6 /admin/24f6/attrs"; asked != want {
-			t.Errorf("asked about %q, want %q", asked, want)
+		if want := "24f6 admin:24f6 /admin/24f6/attrs"; len(asked) == 0 || asked[0] != want {
+			t.Errorf("asked about %q, want %q first", asked, want)
 		}
 	}
+}
+
+// A broker that lets anonymous clients in takes those with a certificate for
+// such, unless it is told to take the user name from there.
+func TestCheckOfAUserNameThatTheBrokerDoesNotTake(t *testing.T) {
+	s := newSite(t)
+	s.extra = "use_identity_as_username false\nallow_anonymous true"
+	broker := s.start()
+	for _, tc := range []struct{ name, rules, words string }{
+		{"rules for the user", "user 24f6\ntopic write /admin/24f6/attrs\n", "or takes the client for an anonymous one"},
+		{"rules for anonymous clients", "topic write /admin/24f6/attrs\n", "or it takes the client for an anonymous one"},
+		{"rules for nobody", "user other\ntopic write a\n", `do not let "24f6" publish`},
+		{"rules for both", "topic write /admin/24f6/attrs\nuser 24f6\ntopic write /admin/24f6/attrs\n", ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			write(t, s.acl, tc.rules)
+			if err := broker.Reload(); err != nil {
+				t.Fatal(err)
+			}
+			target := s.target(broker)
+			target.Allows = s.allows
+			err := provision.Check(t.Context(), target)
+			problem(t, err, tc.words)
+			if p, ok := errors.AsType[*provision.Problem](err); ok && strings.Contains(p.Cause, "anonymous") && !strings.Contains(p.Remedy, "use_identity_as_username") {
+				t.Errorf("remedy %q, want use_identity_as_username named", p.Remedy)
+			}
+		})
+	}
+	t.Run("rules that cannot be read", func(t *testing.T) {
+		write(t, s.acl, "user 24f6\ntopic write /admin/24f6/attrs\n")
+		if err := broker.Reload(); err != nil {
+			t.Fatal(err)
+		}
+		if err := provision.Check(t.Context(), s.target(broker)); err == nil || !strings.Contains(err.Error(), "use_identity_as_username") {
+			t.Errorf("got %v, want use_identity_as_username named", err)
+		}
+	})
 }
 
 // Where rules have patterns, a client whose name has a wildcard may do nothing.
@@ -503,6 +664,10 @@ func TestCheckAfterAChange(t *testing.T) {
 		{"list that has expired", "", func(s *site) {
 			s.saveList(s.ca, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(-time.Second) })
 		}, false, "by an older state of its list, or by none: the broker's revocation list has expired"},
+		{"list of some reasons alone", "", func(s *site) { s.saveList(s.ca, scoped("\x30\x04\x83\x02\x06\x40")) }, false, "or by none: the broker's revocation list does not cover the client's certificate"},
+		{"list of CA certificates alone", "", func(s *site) { s.saveList(s.ca, scoped("\x30\x03\x82\x01\xff")) }, false, "or by none: the broker's revocation list does not cover the client's certificate"},
+		{"indirect list", "", func(s *site) { s.saveList(s.ca, indirect) }, false, "or by none: the broker's revocation list does not cover the client's certificate"},
+		{"indirect list, read", "", func(s *site) { s.saveList(s.ca, indirect) }, true, "the broker's revocation list does not cover the client's certificate"},
 		{"key of another certificate", "", func(s *site) { s.otherKey() }, true, "the broker has no certificate that it can use"},
 		{"key of another certificate, TLS 1.3 alone", "tls_version tlsv1.3", func(s *site) { s.otherKey() }, true, "the broker has no certificate that it can use"},
 		{"open to everybody", "", func(s *site) {
@@ -554,6 +719,10 @@ func TestCheckBeforeARepairIsRead(t *testing.T) {
 			})
 		}, "the broker works by another list"},
 		{"no list of that CA (48)", func(s *site) { s.saveList(newTestCA(s.t, "OtherCA"), nil) }, "or has not read the list yet"},
+		{"indirect list (48)", func(s *site) { s.saveList(s.ca, indirect) }, "or has not read the list yet"},
+		{"list of CA certificates alone (46)", func(s *site) {
+			s.saveList(s.ca, scoped("\x30\x03\x82\x01\xff"))
+		}, "so the broker has not read the list yet"},
 		{"list with another key under the same name (51)", func(s *site) {
 			forger := newTestCA(s.t, "IOTmidCA")
 			forger.cert.SubjectKeyId = s.ca.cert.SubjectKeyId

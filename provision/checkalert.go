@@ -63,6 +63,8 @@ var faults = []struct {
 	{tlsalert.UnsupportedCertificate, (*check).notForClients, "have it issued anew for TLS clients", remedyCA},
 	{tlsalert.CertificateUnknown, (*check).unknownExtension, "have it issued anew without", remedyCA},
 	{tlsalert.CertificateUnknown, (*check).excludedName, "have it issued with a name that its CAs allow", ""},
+	{tlsalert.CertificateUnknown, (*check).notForLists, "", remedyCA},
+	{tlsalert.UnknownCA, (*check).notCA, "", remedyCA},
 	{tlsalert.UnknownCA, (*check).selfNamed, "have it issued with a name of its own", ""},
 	{tlsalert.UnknownCA, (*check).strange, remedyStrange, ""},
 	{tlsalert.UnknownCA, (*check).tooDeep, "have it issued by a CA further up", ""},
@@ -144,6 +146,33 @@ func (c *check) tooDeep(cert *x509.Certificate) string {
 	return ""
 }
 
+// notForLists looks at the issuer alone: brokers ask for no other CA's list.
+func (c *check) notForLists(cert *x509.Certificate) string {
+	if cert != c.issuer() || cert.KeyUsage == 0 || cert.KeyUsage&x509.KeyUsageCRLSign != 0 {
+		return ""
+	}
+	return "is not for revocation lists: it has a key usage without cRLSign"
+}
+
+func (c *check) notCA(cert *x509.Certificate) string {
+	if cert == c.leaf {
+		return ""
+	}
+	return notCA(cert)
+}
+
+// notCA says why a certificate must not sign others, by the rules that OpenSSL
+// and crypto/x509 have in common.
+func notCA(cert *x509.Certificate) string {
+	switch {
+	case cert.KeyUsage != 0 && cert.KeyUsage&x509.KeyUsageCertSign == 0:
+		return "is not that of a CA: it has a key usage without keyCertSign"
+	case cert.BasicConstraintsValid && cert.IsCA, cert.Version < 3 && isSelfIssued(cert):
+		return ""
+	}
+	return "is not that of a CA: it lacks CA:TRUE in its basic constraints"
+}
+
 // invalid is what crypto/x509 has against the client's certificate.
 func (c *check) invalid(cert *x509.Certificate) (x509.CertificateInvalidError, bool) {
 	if cert != c.leaf {
@@ -204,9 +233,12 @@ func (c *check) left() map[uint8]struct{ noList, goodList Explanation } {
 		tlsalert.CertificateRevoked: {
 			goodList: Explanation{"the certificate was revoked by the list that the broker works by; the one in its file does not revoke it",
 				"have the broker read the list (SIGHUP)"}},
+		tlsalert.CertificateUnknown: {
+			goodList: Explanation{"the certificate's extensions are fine, and so is the revocation list in the broker's file, so the broker has not read the list yet",
+				"have the broker read the list (SIGHUP)"}},
 		tlsalert.UnknownCA: {
-			Explanation{"the certificate is of the CA in the client's file, so the broker has another CA, or no revocation list of this one",
-				"compare cafile with the client's CA file, and see that crlfile has a list of that CA"},
+			Explanation{"the certificate is of the CA in the client's file, so the broker has another CA, or no revocation list of this one that it can use",
+				"compare cafile with the client's CA file, and see that crlfile has a list of that CA, for all its certificates"},
 			Explanation{"the certificate is of the CA in the client's file, and the broker's file has a good revocation list of it, so the broker has another CA, or has not read the list yet",
 				"compare cafile with the client's CA file, and have the broker read its files (SIGHUP)"}},
 		tlsalert.DecryptError: {

@@ -1,12 +1,8 @@
 package provision
 
 import (
-	"bytes"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/dojot/mqtt-manager-go/internal/tlsalert"
@@ -19,10 +15,8 @@ func (c *check) explain(err error) (Explanation, bool) {
 			return e, true
 		}
 	}
-	if unverified, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		if e, ok := c.explainBroker(unverified); ok {
-			return e, true
-		}
+	if e, ok := explainBroker(err, c.chain); ok {
+		return e, true
 	}
 	if connack, ok := errors.AsType[*ConnackError](err); ok && !c.asked && (connack.Reason == reasonBadUserName || connack.Reason == reasonNotAuthorized) {
 		return Explanation{
@@ -42,14 +36,19 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 	user := c.user()
 	if c.Allows != nil {
 		allowed, why := c.Allows(user, c.ClientID, topic)
-		if allowed {
+		despite := fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why)
+		const remedy = "have it read the file again (SIGHUP), and look into its log for an error of the file"
+		switch {
+		case !allowed:
 			return Explanation{
-				fmt.Sprintf("the broker discards messages to %q, although the rules in its file allow them: %s", topic, why),
-				"have it read the file again (SIGHUP), and look into its log for an error of the file"}, true
+				fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
+				remedyRules}, true
+		case c.mattersWhoItIs(topic, allowed):
+			return Explanation{
+				despite + "; it has not read the file since it changed, or takes the client for an anonymous one, to whom they do not allow this",
+				remedy + remedyAnonymous}, true
 		}
-		return Explanation{
-			fmt.Sprintf("the broker's access rules do not let %q publish to %q: %s", user, topic, why),
-			remedyRules}, true
+		return Explanation{despite, remedy}, true
 	}
 	if strings.ContainsAny(user+c.ClientID, "+#") {
 		return Explanation{
@@ -59,26 +58,6 @@ func (c *check) explainDiscarded(topic string) (Explanation, bool) {
 	return Explanation{}, false
 }
 
-// explainBroker compares what the broker shows with the CA of the client.
-func (c *check) explainBroker(err *tls.CertificateVerificationError) (Explanation, bool) {
-	unknown, ok := errors.AsType[x509.UnknownAuthorityError](err)
-	if !ok || len(err.UnverifiedCertificates) == 0 || isForWeakness(unknown) {
-		return Explanation{}, false
-	}
-	shown := err.UnverifiedCertificates
-	leaf := shown[0]
-	if slices.ContainsFunc(c.chain, func(ca *x509.Certificate) bool { return bytes.Equal(ca.RawSubject, leaf.RawIssuer) }) {
-		return Explanation{
-			fmt.Sprintf("the broker's certificate is of a CA that is called %q, like the client's, and has another key: the CA was rebuilt", leaf.Issuer),
-			"get the CA's certificate anew, and the client's own certificate too"}, true
-	}
-	top := shown[len(shown)-1]
-	if bytes.Equal(top.RawSubject, top.RawIssuer) {
-		return Explanation{
-			fmt.Sprintf("the broker's certificate is of CA %q, which the client does not trust", top.Subject),
-			"give the client that CA's certificate, if it is the right one"}, true
-	}
-	return Explanation{
-		fmt.Sprintf("the broker's certificate leads to %q, which the broker does not send and the client does not have: an intermediate is missing, or the CA is another", top.Issuer),
-		"append the intermediate to the broker's certfile, or give the client the right CA"}, true
-}
+// remedyAnonymous follows the remedy for a broker that does not work by its
+// rules: a reload is sooner tried than a restart, and does no harm.
+const remedyAnonymous = "; if the listener has neither use_identity_as_username nor use_subject_as_username, set the one that suits the rules, and restart the broker"

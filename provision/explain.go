@@ -3,13 +3,11 @@ package provision
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 	"time"
 
@@ -47,7 +45,7 @@ var alerts = map[uint8]Explanation{
 		"the broker cannot use the certificate's revocation list, or the certificate has a critical extension that the broker does not know or a name that its CA must not certify",
 		"install a complete list, of all certificates of that CA, at the broker; look into the certificate"},
 	tlsalert.UnknownCA: {
-		"the broker does not know the CA that signed the certificate, has no revocation list of that CA, or takes the certificate for self-signed because its subject is the CA's",
+		"the broker does not know the CA that signed the certificate, has no revocation list of that CA that it can use, or takes the certificate for self-signed because its subject is the CA's",
 		"check that the certificate is of the broker's CA, and that the broker has a revocation list of it"},
 	tlsalert.DecryptError: {
 		"the broker's revocation list is not signed by the CA that it names, or the certificate is not",
@@ -81,32 +79,14 @@ func Explain(err error) (e Explanation, ok bool) {
 	if e, ok := explainMQTT(err); ok {
 		return e, true
 	}
+	if e, ok := explainBroker(err, nil); ok {
+		return e, true
+	}
 	var (
-		host      x509.HostnameError
-		authority x509.UnknownAuthorityError
-		invalid   x509.CertificateInvalidError
-		record    tls.RecordHeaderError
-		dns       *net.DNSError
+		record tls.RecordHeaderError
+		dns    *net.DNSError
 	)
 	switch {
-	case errors.As(err, &host):
-		return Explanation{
-			fmt.Sprintf("the broker's certificate is not for %q", host.Host),
-			"connect by a name that it carries" + names(host.Certificate) + ", or have it issued with this one"}, true
-	case errors.As(err, &authority) && isForWeakness(authority):
-		return Explanation{
-			fmt.Sprintf("the certificate of the broker, or of a CA above it, %q, has a signature that is too weak: %s", authority.Cert.Subject, authority.Cert.SignatureAlgorithm),
-			"have it signed anew with SHA-256"}, true
-	case errors.As(err, &authority):
-		return Explanation{
-			"the broker's certificate is not of the CA that the client trusts",
-			"get the CA's certificate anew; if the CA was rebuilt, the client's own certificate too"}, true
-	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return explainDates(err, invalid), true
-	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return Explanation{
-			"the broker's certificate is not for servers: it has an extended key usage without serverAuth",
-			"have it issued anew for TLS servers"}, true
 	case errors.As(err, &record):
 		return Explanation{
 			"the broker does not speak TLS on that port",
@@ -131,46 +111,12 @@ func Explain(err error) (e Explanation, ok bool) {
 	return Explanation{}, false
 }
 
-// isForWeakness reports whether the CA is fine, but not what it signed with.
-func isForWeakness(err x509.UnknownAuthorityError) bool {
-	return err.Cert != nil && isWeak(err.Cert.SignatureAlgorithm)
-}
-
 func isEnd(err error) bool {
 	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 func isTimeout(err error) bool {
 	return errors.Is(err, context.DeadlineExceeded) || errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// explainDates tells the broker's own certificate from those of the CAs above.
-func explainDates(err error, invalid x509.CertificateInvalidError) Explanation {
-	whose := "the broker's certificate"
-	renew := "renew the broker's certificate and have the broker read it (SIGHUP)"
-	unverified, ok := errors.AsType[*tls.CertificateVerificationError](err)
-	if ok && len(unverified.UnverifiedCertificates) > 0 && !unverified.UnverifiedCertificates[0].Equal(invalid.Cert) {
-		whose = fmt.Sprintf("the certificate of CA %q, above the broker's,", invalid.Cert.Subject)
-		renew = "have that CA certified anew, and replace its certificate in the client's CA file and the broker's certfile"
-	}
-	if strings.Contains(invalid.Detail, " is before ") {
-		return Explanation{whose + " is not valid at this time, but from " + when(invalid.Cert.NotBefore) + " on",
-			"compare the clocks of client and CA"}
-	}
-	return Explanation{whose + " is not valid at this time: it expired at " + when(invalid.Cert.NotAfter),
-		renew + "; if it is newer, compare the clocks"}
-}
-
-func names(cert *x509.Certificate) string {
-	var all []string
-	all = append(all, cert.DNSNames...)
-	for _, ip := range cert.IPAddresses {
-		all = append(all, ip.String())
-	}
-	if len(all) == 0 {
-		return " (it carries none)"
-	}
-	return " (" + strings.Join(all, ", ") + ")"
 }
 
 func when(t time.Time) string { return t.UTC().Format(time.RFC3339) }

@@ -82,7 +82,7 @@ func explainPuback(err *PubackError) Explanation {
 	if err.Reason == reasonNotAuthorized {
 		return Explanation{
 			fmt.Sprintf("the broker's access rules do not let this client publish to %q, so the message is discarded", err.Topic),
-			remedyRules}
+			remedyRules + "; see that the broker takes that name from the certificate (use_identity_as_username)"}
 	}
 	return explainReason(fmt.Sprintf("the broker discards the message to %q", err.Topic), err.Reason)
 }

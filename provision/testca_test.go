@@ -134,7 +134,9 @@ func (ca *testCA) CRL(context.Context) (*x509.RevocationList, error) {
 	if ca.editList != nil {
 		ca.editList(list)
 	}
-	der, err := x509.CreateRevocationList(rand.Reader, list, ca.cert, ca.key)
+	issuer := *ca.cert
+	issuer.KeyUsage |= x509.KeyUsageCRLSign // else crypto/x509 makes no list
+	der, err := x509.CreateRevocationList(rand.Reader, list, &issuer, ca.key)
 	if err != nil {
 		return nil, err
 	}
