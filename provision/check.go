@@ -40,9 +40,9 @@ type Target struct {
 	Allows func(user, clientID, topic string) (allowed bool, why string)
 	// CRLFile is the broker's crlfile, where it can be read; else empty, which
 	// it counts as if this user lacks the permission, or the client has not the
-	// certificate of its CA. It tells more about a
-	// refusal, and shows that a broker lets in whom it should refuse, or will
-	// refuse everybody once it reads the file.
+	// certificate of its CA. It tells more about a refusal, and shows that a
+	// broker lets in whom it should refuse, or will refuse everybody once it
+	// reads the file.
 	CRLFile string
 
 	Now func() time.Time // nil: time.Now
