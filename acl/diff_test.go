@@ -80,6 +80,10 @@ func TestDiffOfVersions(t *testing.T) {
 		{"a denial of a name, but for what a rule grants", "pattern deny d/%u\npattern read d/#\nuser t/u\ntopic read d/t/u\n", "2.0.11", "2.1.2", nil},
 		{"a denial of a part of a level", "pattern deny d/dev-%u\npattern read d/#\nuser v\ntopic read x\n", "2.0.11", "2.1.2",
 			[]string{"* +read d/dev-%u -read d/dev-%u", "v +read d/dev-v -read d/dev-%u"}},
+		{"a denial of the client's name in a level", "pattern deny d/dev-%c\npattern read d/dev-1\n", "2.0.11", "2.1.2", []string{"* +read d/dev-1", " +read d/dev-1"}},
+		{"a denial of the client's name in another level", "pattern deny d/dev-%c\npattern read d/1\npattern read e/dev-1\n", "2.0.11", "2.1.2", nil},
+		{"a denial of both names in a level", "pattern deny %u:%c-/a\npattern read v:1-/a\npattern read v:1/a\npattern read w:1-/a\nuser v\ntopic read x\n", "2.0.11", "2.1.2",
+			[]string{"* +read v:1-/a +read w:1-/a", "v +read v:1-/a"}},
 		{"the client's name", "pattern read d/%u/%c\ntopic read x\nuser v\ntopic read x\n", "2.0.11", "2.1.2", nil},
 		{"a denial of the client's name", "pattern deny d/%c\npattern read d/a\npattern write d/+\ntopic read x\nuser v\ntopic read x\n", "2.0.11", "2.1.2", nil},
 	} {

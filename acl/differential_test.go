@@ -45,8 +45,8 @@ func (g generator) rule(keyword string, levels ...string) string {
 }
 
 func (g generator) file() string {
-	topics := []string{"a", "a", "b", "u", "", "+", "+", "$x", "%u", "c1"}
-	patterns := append(topics, "%u", "%u", "%c", "%c", "d-%u", "%u%c", "%%c", "%cx")
+	topics := []string{"a", "a", "b", "u", "", "+", "+", "$x", "%u", "c1", "d-u"}
+	patterns := append(topics, "%u", "%u", "%c", "%c", "d-%u", "d-%c", "%u%c", "%%c", "%cx")
 	var b strings.Builder
 	for range g.IntN(3) {
 		b.WriteString(g.rule("topic ", topics...))
