@@ -114,7 +114,6 @@ func connect(t testing.TB, addr string, c acl.Client) *mqttClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	m := &mqttClient{t: t, conn: conn, r: bufio.NewReader(conn)}
 	p := packets.NewControlPacket(packets.CONNECT)
 	open := p.Content.(*packets.Connect)
@@ -127,8 +126,10 @@ func connect(t testing.TB, addr string, c acl.Client) *mqttClient {
 	return m
 }
 
+// send gives the packet and its answer a minute.
 func (m *mqttClient) send(p *packets.ControlPacket) {
 	m.t.Helper()
+	m.conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := p.WriteTo(m.conn); err != nil {
 		m.t.Fatal(err)
 	}

@@ -178,7 +178,7 @@ func (c *compaction) template(name string) (rules []Rule, ok bool) {
 // which would bind patterns and didn't bind the users' own rules.
 func (c *compaction) deniedByPattern(topic string) bool {
 	return slices.ContainsFunc(c.policy.patterns, func(p pattern) bool {
-		return p.Access == Deny && overlap(p.withPlaces(p.place()), topic)
+		return p.Access == Deny && overlap(p.withPlaces(c.options.Version.place()), topic)
 	})
 }
 
@@ -222,14 +222,15 @@ func (c *compaction) replace() error {
 // keep sees to it that users whose stanzas stay get no more than before.
 func (c *compaction) keep() {
 	gaining, example := 0, ""
+	place := c.options.Version.place()
 	for _, name := range slices.Collect(c.file.Users()) {
-		before := c.policy.grants(name)
+		before := c.policy.grants(name, place)
 		own := slices.Collect(c.file.Rules(name))
 		denials := slices.Clone(own)
 		var more, granted []Rule
 		for _, r := range c.patterns {
 			p := newPattern(r, 0, c.options.Version)
-			topic, ok := p.of(name)
+			topic, ok := p.of(name, place)
 			if !ok || hasWildcard(name) || before.holds(Rule{r.Access, topic}) {
 				continue
 			}

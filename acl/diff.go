@@ -24,8 +24,9 @@ type Difference struct {
 // What patterns say is everybody's. Where one version puts a name into a
 // pattern and the other doesn't, everybody loses the one pattern and gains the
 // other, by the same words. Users with rules of their own to whom a pattern
-// means something else for their name, one with a slash from 2.1 on, come one
-// by one; whoever else may have such a name can't be known.
+// grants or denies something else for their name, one with a slash or a "$" at
+// its beginning from 2.1 on, come one by one; whoever else may have such a
+// name, or such a client identifier, can't be known.
 func Diff(old, new *Policy) []Difference {
 	var list []Difference
 	upgrade := old.version.wholeLevels() != new.version.wholeLevels()
@@ -35,13 +36,13 @@ func Diff(old, new *Policy) []Difference {
 			list = append(list, d)
 		}
 	}
-	place := anyPlace
-	if old.version.wholeLevels() || new.version.wholeLevels() {
+	place := old.version.place()
+	if upgrade {
 		place = levelPlace
 	}
 	oldPatterns, newPatterns := old.patternRules(place), new.patternRules(place)
 	add(Difference{Everybody: true}, grants{own: oldPatterns}, grants{own: newPatterns})
-	add(Difference{}, old.grants(""), new.grants(""))
+	add(Difference{}, old.grants("", place), new.grants("", place))
 	samePatterns := !upgrade && slices.Equal(oldPatterns, newPatterns)
 	names := make(map[string]bool)
 	for name, rules := range old.users.all() {
@@ -55,7 +56,7 @@ func Diff(old, new *Policy) []Difference {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		add(Difference{User: strings.Clone(name)}, old.grants(name), new.grants(name))
+		add(Difference{User: strings.Clone(name)}, old.grants(name, place), new.grants(name, place))
 	}
 	return list
 }
@@ -63,7 +64,7 @@ func Diff(old, new *Policy) []Difference {
 // grants are the rules that apply to a user, those that deny first.
 type grants struct{ own, patterns []Rule }
 
-func (p *Policy) grants(user string) grants {
+func (p *Policy) grants(user, place string) grants {
 	var g grants
 	for r := range p.rulesOf(user).all() {
 		g.own = append(g.own, r)
@@ -72,7 +73,7 @@ func (p *Policy) grants(user string) grants {
 		return g
 	}
 	for _, t := range p.patterns {
-		if topic, ok := t.of(user); ok {
+		if topic, ok := t.of(user, place); ok {
 			g.patterns = append(g.patterns, Rule{t.Access, topic})
 		}
 	}
@@ -103,8 +104,8 @@ func (p *pattern) withPlaces(place string) string {
 }
 
 // place returns what stands for a name in the filters of a pattern.
-func (p *pattern) place() string {
-	if p.exact {
+func (v Version) place() string {
+	if v.wholeLevels() {
 		return levelPlace
 	}
 	return anyPlace
@@ -112,7 +113,7 @@ func (p *pattern) place() string {
 
 // of returns the topic that a pattern becomes for a user, with a place for the
 // client identifier.
-func (p *pattern) of(user string) (topic string, ok bool) {
+func (p *pattern) of(user, place string) (topic string, ok bool) {
 	if p.named && user == "" {
 		return "", false
 	}
@@ -122,7 +123,7 @@ func (p *pattern) of(user string) (topic string, ok bool) {
 		case 0:
 			b.WriteString(part.text)
 		case 'c':
-			b.WriteString(p.place() + "c")
+			b.WriteString(place + "c")
 		default:
 			if p.exact && (strings.Contains(user, "/") || i == 0 && user[0] == '$') {
 				return "", false
@@ -186,12 +187,17 @@ func gains(from, to grants, patterns bool) []Rule {
 			}
 		}
 		// What a pattern denies is everybody's loss, unless to has rules of its
-		// own that come before patterns, and from hasn't.
+		// own that come before patterns, and from hasn't, or the pattern denies
+		// something else for the name.
 		for _, d := range from.patterns {
 			if d.Access != Deny {
 				break
 			}
-			for topic := range taken(d, want, to.own) {
+			granted := list
+			if slices.Contains(to.patterns, d) {
+				granted = to.own
+			}
+			for topic := range taken(d, want, granted) {
 				if !(grants{own: from.own}).held(want, topic) {
 					add(want, topic)
 				}

@@ -61,21 +61,38 @@ func differences(list []acl.Difference) (out []string) {
 
 // Diff of one file under two versions is what an upgrade changes.
 func TestDiffOfVersions(t *testing.T) {
-	f := parse(t, "pattern write d/%u/a\nuser t/u\ntopic read x\nuser v\ntopic read x\n")
-	old, new := f.Compile(version(t, "2.0.11")), f.Compile(version(t, "2.1.2"))
-	if got := differences(acl.Diff(old, old)); got != nil {
-		t.Errorf("got %q, want nothing", got)
-	}
-	if got := acl.Diff(old, f.Compile(version(t, "1.6.15"))); got != nil {
-		t.Errorf("got %v, want nothing", got)
-	}
-	if diff := cmp.Diff([]string{"t/u -write d/t/u/a"}, differences(acl.Diff(old, new))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
-	}
-	f = parse(t, "pattern write d/%u/a\npattern read d/dev-%u\nuser v\ntopic read x\n")
-	old, new = f.Compile(version(t, "2.0.11")), f.Compile(version(t, "2.1.2"))
-	want := []string{"* +read d/dev-%u -read d/dev-%u", "v +read d/dev-%u -read d/dev-v"}
-	if diff := cmp.Diff(want, differences(acl.Diff(old, new))); diff != "" {
-		t.Errorf("(-want +got):\n%s", diff)
+	for _, tc := range []struct {
+		name, file, old, new string
+		want                 []string // as in TestDiff
+	}{
+		{"the same version", "pattern write d/%u/a\nuser t/u\ntopic read x\n", "2.0.11", "2.0.11", nil},
+		{"versions that agree", "pattern write d/%u/a\nuser t/u\ntopic read x\n", "2.0.11", "1.6.15", nil},
+		{"a name with a slash", "pattern write d/%u/a\nuser t/u\ntopic read x\nuser v\ntopic read x\n", "2.0.11", "2.1.2", []string{"t/u -write d/t/u/a"}},
+		{"a name with a slash comes into its own", "pattern write d/%u/a\nuser t/u\ntopic read x\n", "2.1.2", "2.0.11", []string{"t/u +write d/t/u/a"}},
+		{"a name with a dollar sign", "pattern write %u/a\nuser $x\ntopic read x\n", "2.0.11", "2.1.2", []string{"$x -write $x/a"}},
+		{"a part of a level", "pattern write d/%u/a\npattern read d/dev-%u\nuser v\ntopic read x\n", "2.0.11", "2.1.2",
+			[]string{"* +read d/dev-%u -read d/dev-%u", "v +read d/dev-%u -read d/dev-v"}},
+		{"a denial of a name with a slash", "pattern deny d/%u\npattern read d/#\nuser t/u\ntopic read x\n", "2.0.11", "2.1.2", []string{"t/u +read d/t/u"}},
+		{"a denial of a name with a slash comes back", "pattern deny d/%u\npattern read d/#\nuser t/u\ntopic read x\n", "2.1.2", "2.0.11", []string{"t/u -read d/t/u"}},
+		{"a denial of a name with a dollar sign", "pattern deny %u/+\npattern read $x/#\nuser $x\ntopic read x\n", "2.0.11", "2.1.2", []string{"$x +read $x/+"}},
+		{"a denial of a name, but for what another denies", "pattern deny d/%u\npattern deny d/+/u\npattern read d/#\nuser t/u\ntopic read x\n", "2.0.11", "2.1.2", nil},
+		{"a denial of a name, but for what a rule denies", "pattern deny d/%u\npattern read d/#\nuser t/u\ntopic deny d/t/u\n", "2.0.11", "2.1.2", nil},
+		{"a denial of a name, but for what a rule grants", "pattern deny d/%u\npattern read d/#\nuser t/u\ntopic read d/t/u\n", "2.0.11", "2.1.2", nil},
+		{"a denial of a part of a level", "pattern deny d/dev-%u\npattern read d/#\nuser v\ntopic read x\n", "2.0.11", "2.1.2",
+			[]string{"* +read d/dev-%u -read d/dev-%u", "v +read d/dev-v -read d/dev-%u"}},
+		{"a denial of the client's name in a level", "pattern deny d/dev-%c\npattern read d/dev-1\n", "2.0.11", "2.1.2", []string{"* +read d/dev-1", " +read d/dev-1"}},
+		{"a denial of the client's name in another level", "pattern deny d/dev-%c\npattern read d/1\npattern read e/dev-1\n", "2.0.11", "2.1.2", nil},
+		{"a denial of both names in a level", "pattern deny %u:%c-/a\npattern read v:1-/a\npattern read v:1/a\npattern read w:1-/a\nuser v\ntopic read x\n", "2.0.11", "2.1.2",
+			[]string{"* +read v:1-/a +read w:1-/a", "v +read v:1-/a"}},
+		{"the client's name", "pattern read d/%u/%c\ntopic read x\nuser v\ntopic read x\n", "2.0.11", "2.1.2", nil},
+		{"a denial of the client's name", "pattern deny d/%c\npattern read d/a\npattern write d/+\ntopic read x\nuser v\ntopic read x\n", "2.0.11", "2.1.2", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			f := parse(t, tc.file)
+			old, new := f.Compile(version(t, tc.old)), f.Compile(version(t, tc.new))
+			if diff := cmp.Diff(tc.want, differences(acl.Diff(old, new))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
 	}
 }

@@ -1,6 +1,7 @@
 package acl_test
 
 import (
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -8,16 +9,21 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/acl"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
 )
 
+var seed = flag.Uint64("seed", 8, "where generated files begin")
+
 // generator makes files and topics of few words, so that they meet.
 type generator struct {
 	*rand.Rand
 	deny bool
+}
+
+func newGenerator(deny bool) generator {
+	return generator{rand.New(rand.NewPCG(*seed, 0)), deny}
 }
 
 func (g generator) pick(words ...string) string { return words[g.IntN(len(words))] }
@@ -45,8 +51,8 @@ func (g generator) rule(keyword string, levels ...string) string {
 }
 
 func (g generator) file() string {
-	topics := []string{"a", "a", "b", "u", "", "+", "+", "$x", "%u", "c1"}
-	patterns := append(topics, "%u", "%u", "%c", "%c", "d-%u", "%u%c", "%%c", "%cx")
+	topics := []string{"a", "a", "b", "u", "", "+", "+", "$x", "%u", "c1", "d-u"}
+	patterns := append(topics, "%u", "%u", "%c", "%c", "d-%u", "d-%c", "%u%c", "%%c", "%cx")
 	var b strings.Builder
 	for range g.IntN(3) {
 		b.WriteString(g.rule("topic ", topics...))
@@ -106,8 +112,7 @@ func TestGeneratedFilesOnBroker(t *testing.T) {
 	}
 	publisher := connect(t, broker.Addr(), acl.Client{Username: "publisher", ID: "publisher"})
 
-	seed := uint64(time.Now().UnixNano())
-	g := generator{rand.New(rand.NewPCG(seed, 0)), knowsDeny(v)}
+	g := newGenerator(knowsDeny(v))
 	files, asked, allowed := 40, 0, 0
 	for range files {
 		text := g.file() + everyTopic
@@ -129,7 +134,7 @@ func TestGeneratedFilesOnBroker(t *testing.T) {
 			}
 			d := policy.Explain(c, want, topic)
 			if d.Allowed != got || policy.Allows(c, want, topic) != got {
-				t.Errorf("seed %d: %+v, %v %q: the broker says %v, the policy %+v; the file is\n%s", seed, c, want, topic, got, d, text)
+				t.Errorf("seed %d: %+v, %v %q: the broker says %v, the policy %+v; the file is\n%s", *seed, c, want, topic, got, d, text)
 			}
 		}
 		for _, topic := range topics {

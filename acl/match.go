@@ -188,17 +188,21 @@ func meet(f, g string) (both string, ok bool) {
 	for {
 		fl, frest, fmore := strings.Cut(f, "/")
 		gl, grest, gmore := strings.Cut(g, "/")
-		level := fl
 		switch {
-		case fl == "#", strings.Contains(fl, anyPlace):
+		case fl == "#":
 			return both + g, true
-		case gl == "#", strings.Contains(gl, anyPlace):
+		case gl == "#":
 			return both + f, true
-		case fl == gl, gl == "+", strings.HasPrefix(gl, levelPlace) && fl != "+":
-		case fl == "+", strings.HasPrefix(fl, levelPlace):
-			level = gl
-		default:
+		case !meetLevels(fl, gl):
 			return "", false
+		case strings.Contains(fl, anyPlace):
+			return both + g, true
+		case strings.Contains(gl, anyPlace):
+			return both + f, true
+		}
+		level := gl
+		if gl == "+" || strings.Contains(gl, levelPlace) && fl != "+" {
+			level = fl
 		}
 		both += level
 		switch {
@@ -210,4 +214,36 @@ func meet(f, g string) (both string, ok bool) {
 		both += "/"
 		f, g = frest, grest
 	}
+}
+
+// meetLevels tells whether levels of two filters can match the same, or begin
+// the same where the place of a name may be several levels.
+func meetLevels(f, g string) bool {
+	fhead, ftail, fplace := aroundPlaces(f)
+	ghead, gtail, gplace := aroundPlaces(g)
+	switch {
+	case f == g, f == "+", g == "+":
+		return true
+	case fplace && gplace:
+		return (strings.HasPrefix(fhead, ghead) || strings.HasPrefix(ghead, fhead)) &&
+			(strings.HasSuffix(ftail, gtail) || strings.HasSuffix(gtail, ftail))
+	case fplace:
+		return len(g) >= len(fhead)+len(ftail) && strings.HasPrefix(g, fhead) && strings.HasSuffix(g, ftail)
+	case gplace:
+		return meetLevels(g, f)
+	}
+	return false
+}
+
+// aroundPlaces returns what must be at the beginning and at the end of a level
+// with places for names.
+func aroundPlaces(level string) (head, tail string, ok bool) {
+	first, last := strings.IndexAny(level, levelPlace+anyPlace), strings.LastIndexAny(level, levelPlace+anyPlace)
+	if first < 0 {
+		return "", "", false
+	}
+	if head = level[:first]; !strings.Contains(level, anyPlace) {
+		tail = level[last+2:]
+	}
+	return head, tail, true
 }

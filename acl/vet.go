@@ -227,7 +227,7 @@ func (t *vetting) vetCovered(user string, k kind, rules []entry) {
 	if k == kindPattern {
 		filter = func(e entry) string {
 			p := newPattern(e.Rule, e.line, t.version)
-			return p.withPlaces(p.place())
+			return p.withPlaces(t.version.place())
 		}
 	}
 	var wide []entry

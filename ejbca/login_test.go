@@ -68,8 +68,9 @@ func TestLogin(t *testing.T) {
 
 func TestTokenStaysFresh(t *testing.T) {
 	url, logins, gateway := newGateway(t)
+	start := time.Now()
 	var ahead atomic.Int64
-	gateway.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	gateway.Now = func() time.Time { return start.Add(time.Duration(ahead.Load())) }
 	login := &ejbca.Credentials{
 		BaseURL: url, Username: "bob", Password: "b",
 		// A device's clock that is a day behind doesn't matter.

@@ -633,7 +633,12 @@ func TestDiskTrouble(t *testing.T) {
 	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=64k"); err != nil {
 		t.Skipf("needs a small file system of its own: %v", err)
 	}
-	defer syscall.Unmount(dir, 0)
+	defer func() {
+		// Somebody may look at it at this instant, such as an indexer.
+		if err := syscall.Unmount(dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	}()
 	ca := newTestCA(t, "IOTmidCA")
 	id := newP256(t)
 	id.Files = provision.DeviceFiles(dir, "24f6", "IOTmidCA")
