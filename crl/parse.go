@@ -25,8 +25,10 @@ var (
 // list.
 //
 // It is stricter than [x509.ParseRevocationList], which lets bytes trail and
-// extensions repeat. The result aliases data if that was DER. Parse does not
-// verify anything; the size of data is the caller's to limit.
+// extensions repeat, and has limits that no real list is near: 64 extensions of
+// the list and of an entry each, and 64 KiB of all that is not entries. The
+// result aliases data if that was DER. Parse does not verify anything; the size
+// of data is the caller's to limit.
 func Parse(data []byte) (*x509.RevocationList, error) {
 	list, err := parse(data)
 	if err != nil {
