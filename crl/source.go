@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 )
 
@@ -77,8 +78,8 @@ func (s *HTTPSource) fetch(ctx context.Context, u *url.URL) (*x509.RevocationLis
 	return readList(answer.Body, answer.ContentLength, s.MaxSize)
 }
 
-// FileSource is a file with one list, in any form that [Parse] reads, that
-// something else keeps up to date.
+// FileSource is a regular file with one list, in any form that [Parse] reads,
+// that something else keeps up to date.
 type FileSource struct {
 	Path    string
 	MaxSize int64 // in bytes; zero or less is DefaultMaxSize
@@ -89,12 +90,20 @@ func (s *FileSource) CRL(ctx context.Context) (*x509.RevocationList, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.Path)
+	// Nonblocking, as a FIFO would wait for a writer.
+	f, err := os.OpenFile(s.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	list, err := readList(f, -1, s.MaxSize)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file but %v", s.Path, info.Mode())
+	}
+	list, err := readList(f, info.Size(), s.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Path, err)
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -117,6 +118,19 @@ func TestFileSource(t *testing.T) {
 	cancel()
 	if _, err := source.CRL(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestFileSourceOfOtherKind(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, t.TempDir(), "/dev/zero"} {
+		_, err := (&crl.FileSource{Path: path}).CRL(t.Context())
+		if err == nil || !strings.Contains(err.Error(), path+": not a regular file but ") {
+			t.Errorf("%s: got %v, want an error that says what it is", path, err)
+		}
 	}
 }
 
