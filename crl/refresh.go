@@ -37,7 +37,8 @@ type Refresher struct {
 	// left.
 	Every time.Duration
 
-	// Installed is called after a list was installed, to tell the broker. If
+	// Installed is called after a list was installed, to tell the broker. Its
+	// argument has no RevokedCertificateEntries: [NewIndex] of Raw does. If
 	// it returns an error it is called again, with the newest list by then,
 	// at the next try, whether or not that brings a new list. A process that
 	// ends with the call outstanding forgets it: tell the broker at start.
@@ -90,7 +91,7 @@ func (k EventKind) String() string {
 // Event is something that happened to the list of a [Refresher].
 type Event struct {
 	Kind EventKind
-	List *x509.RevocationList // what is in the file; nil with EventFailed
+	List *x509.RevocationList // what is in the file, without entries, as for Installed; nil with EventFailed
 	Err  error                // with EventFailed
 }
 
@@ -228,6 +229,9 @@ func (r *Refresher) fetchFrom(ctx context.Context, source Source) (changed bool,
 	if err != nil {
 		return false, fmt.Errorf("fetching CRL: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return false, err // the broker would not be told
+	}
 	limit := r.MaxSize
 	if limit <= 0 {
 		limit = DefaultMaxSize
@@ -235,12 +239,17 @@ func (r *Refresher) fetchFrom(ctx context.Context, source Source) (changed bool,
 	if len(list.Raw) > limit {
 		return false, fmt.Errorf("fetching CRL: %w: %d bytes (want at most %d)", ErrTooLarge, len(list.Raw), limit)
 	}
-	if changed, err = r.File.Install(list); err != nil {
+	d, err := readDocument(list.Raw)
+	if err != nil {
+		return false, fmt.Errorf("fetching CRL: %w: %w", ErrMalformed, err)
+	}
+	if changed, err = r.File.Install(d.head); err != nil {
 		return false, err
 	}
-	r.last = list
+	// The source may have read the entries, too, which are not to be kept.
+	r.last = d.head
 	if changed {
-		r.owed = list
+		r.owed = d.head
 	}
 	return changed, nil
 }

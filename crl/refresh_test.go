@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -252,6 +253,40 @@ func TestRefresh(t *testing.T) {
 			t.Error("got no error")
 		}
 	})
+}
+
+// A process that is about to stop would not tell the broker.
+func TestRefreshStopsBeforeInstalling(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRefresher(t, &source{crl: func(context.Context, int) (*x509.RevocationList, error) {
+		cancel()
+		return midCA().list(t, 1, time.Now().Add(-time.Minute)), nil
+	}})
+	if changed, err := r.Refresh(ctx); changed || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %v, want context.Canceled", changed, err)
+	}
+	if _, err := r.File.Lists(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file: got %v, want none", err)
+	}
+}
+
+// What a Refresher holds for as long as it lives is no more than it needs,
+// whatever its source gives.
+func TestRefreshLeavesEntries(t *testing.T) {
+	list := midCA().list(t, 1, time.Now().Add(-time.Minute), 66)
+	r := newRefresher(t, answers(list, nil))
+	told := 0
+	check := func(got *x509.RevocationList) {
+		told++
+		if len(got.RevokedCertificateEntries) != 0 || !bytes.Equal(got.Raw, list.Raw) {
+			t.Errorf("got %d entries, %d bytes, want none and %d", len(got.RevokedCertificateEntries), len(got.Raw), len(list.Raw))
+		}
+	}
+	r.Installed = func(_ context.Context, l *x509.RevocationList) error { check(l); return nil }
+	r.Notify = func(_ context.Context, e crl.Event) { check(e.List) }
+	if changed, err := r.Refresh(t.Context()); !changed || err != nil || told != 2 {
+		t.Errorf("got %v, %v, told %d times", changed, err, told)
+	}
 }
 
 func TestRefreshBesideRun(t *testing.T) {
