@@ -77,11 +77,17 @@ const (
 	// EventExpired: that list has expired, and the broker refuses every client
 	// of its issuer.
 	EventExpired
+
+	// EventNotYetValid: that list is not valid yet, as after a clock that was
+	// ahead, and the broker refuses every client of its issuer until a source
+	// has one with a greater number.
+	EventNotYetValid
 )
 
-// String returns "installed", "failed", "expiring" or "expired".
+// String returns "installed", "failed", "expiring", "expired" or "not yet
+// valid".
 func (k EventKind) String() string {
-	names := [...]string{"installed", "failed", "expiring", "expired"}
+	names := [...]string{"installed", "failed", "expiring", "expired", "not yet valid"}
 	if k < 0 || int(k) >= len(names) {
 		return fmt.Sprintf("EventKind(%d)", int(k))
 	}
@@ -255,9 +261,9 @@ func (r *Refresher) fetchFrom(ctx context.Context, source Source) (changed bool,
 }
 
 // untilRenewal is how long the list has more than a third of its lifetime
-// left. For no list it is zero.
+// left. For no list, and one that is not yet valid, it is zero.
 func (r *Refresher) untilRenewal(list *x509.RevocationList) time.Duration {
-	if list == nil {
+	if list == nil || r.now().Before(list.ThisUpdate) {
 		return 0
 	}
 	third := list.NextUpdate.Sub(list.ThisUpdate) / 3
@@ -278,15 +284,17 @@ func (r *Refresher) backoff(retries int) time.Duration {
 	return min(limit, minRetry<<min(retries, 9))
 }
 
-// expiry says whether the list in the file is about to expire.
+// expiry says whether the list in the file is about to expire, or not valid.
 func (r *Refresher) expiry() []Event {
 	list := r.last
 	if list == nil {
-		list = r.soonest()
+		list = r.worst()
 	}
 	switch {
 	case list == nil || r.untilRenewal(list) > 0:
 		return nil
+	case r.now().Before(list.ThisUpdate):
+		return []Event{{Kind: EventNotYetValid, List: list}}
 	case r.now().Before(list.NextUpdate):
 		return []Event{{Kind: EventExpiring, List: list}}
 	}
@@ -308,20 +316,27 @@ func (r *Refresher) log(ctx context.Context, events []Event, wait time.Duration)
 		case EventExpired:
 			r.Logger.ErrorContext(ctx, "installed revocation list has expired: the broker refuses every client of its issuer",
 				"issuer", e.List.Issuer.String(), "nextUpdate", e.List.NextUpdate, "next", wait)
+		case EventNotYetValid:
+			r.Logger.ErrorContext(ctx, "installed revocation list is not yet valid: the broker refuses every client of its issuer",
+				"issuer", e.List.Issuer.String(), "thisUpdate", e.List.ThisUpdate, "next", wait)
 		}
 	}
 }
 
-// soonest returns the list in the file that expires first. Before the Source
-// has answered once it stands in for the list of its CA.
-func (r *Refresher) soonest() *x509.RevocationList {
+// worst returns a list in the file that is not yet valid, or else the one that
+// expires first. Before the Source has answered once it stands in for the list
+// of its CA.
+func (r *Refresher) worst() *x509.RevocationList {
 	lists, err := r.File.read(readHead)
 	if err != nil {
 		return nil
 	}
 	first := lists[0]
-	for _, l := range lists[1:] {
-		if l.NextUpdate.Before(first.NextUpdate) {
+	for _, l := range lists {
+		switch {
+		case r.now().Before(l.ThisUpdate):
+			return l
+		case l.NextUpdate.Before(first.NextUpdate):
 			first = l
 		}
 	}
