@@ -3,6 +3,8 @@ package crl_test
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"errors"
 	"flag"
@@ -201,6 +203,57 @@ func TestParse(t *testing.T) {
 	}
 }
 
+// What an unsigned list can hold is not worth more than a moment's work.
+func TestParseLimits(t *testing.T) {
+	extensions := func(n int) []pkix.Extension {
+		var exts []pkix.Extension
+		for i := range n {
+			exts = append(exts, ext(asn1.ObjectIdentifier{1, 3, i}, false, ""))
+		}
+		return exts
+	}
+	ofList := func(n int) []byte {
+		return midCA().forge(t0, func(l *tbsCertList) { l.Extensions = extensions(n) })
+	}
+	ofEntry := func(n int) []byte {
+		return midCA().forge(t0, func(l *tbsCertList) { l.Revoked[0].Extensions = extensions(n) })
+	}
+	withValue := func(n int) []byte {
+		return midCA().forge(t0, func(l *tbsCertList) {
+			l.Extensions = append(l.Extensions, ext(oidNobody, false, strings.Repeat("x", n)))
+		})
+	}
+	withIssuer := func(n int) []byte {
+		return midCA().forge(t0, func(l *tbsCertList) {
+			var name pkix.RDNSequence
+			for range n {
+				name = append(name, pkix.RelativeDistinguishedNameSET{{Type: oidNobody, Value: "a"}})
+			}
+			l.Issuer.FullBytes, _ = asn1.Marshal(name)
+		})
+	}
+	for _, tc := range []struct {
+		name string
+		der  []byte
+		want string // in the error; "" for none
+	}{
+		{"64 extensions", ofList(64), ""},
+		{"65 extensions", ofList(65), "more than 64 extensions"},
+		{"64 extensions of an entry", ofEntry(64), ""},
+		{"65 extensions of an entry", ofEntry(65), "entry for serial 42: offset"},
+		{"large extension", withValue(60 << 10), ""},
+		{"larger extension", withValue(64 << 10), "bytes beside its entries (want at most 65536)"},
+		{"issuer of many parts", withIssuer(10_000), "bytes beside its entries (want at most 65536)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			_, err := crl.Parse(tc.der)
+			if tc.want == "" && err != nil || tc.want != "" && (err == nil || !strings.Contains(err.Error(), tc.want)) {
+				t.Errorf("got %v, want an error with %q", err, tc.want)
+			}
+		})
+	}
+}
+
 func chunks(s string, n int) []string {
 	var out []string
 	for len(s) > n {
@@ -302,6 +355,19 @@ func TestVerifyDates(t *testing.T) {
 		{"at nextUpdate", t0.Add(24 * time.Hour), crl.ErrExpired},
 	} {
 		t.Run(tc.name, func(t *testing.T) { sameFaults(t, crl.Verify(list, ca.cert, tc.now), tc.want) })
+	}
+}
+
+// A serial may be as long as a list, messages about it may not.
+func TestVerifyLongSerial(t *testing.T) {
+	list := parse(t, midCA().forge(t0, func(l *tbsCertList) {
+		l.Revoked[0].Serial = new(big.Int).Lsh(big.NewInt(0x42), 1<<23)
+		l.Revoked[0].Extensions = []pkix.Extension{ext(oidNobody, true, ""), ext(oidCertIs, true, "")}
+	}))
+	err := crl.Verify(list, midCA().cert, t0)
+	sameFaults(t, err, errors.Join(crl.ErrCritical, crl.ErrScope))
+	if text := err.Error(); len(text) > 1000 || strings.Count(text, "serial 420000") != 2 {
+		t.Errorf("got %d bytes: %.200q", len(text), text)
 	}
 }
 

@@ -169,6 +169,10 @@ func (s *scanner) extension() (e extension, err error) {
 	return e, nil
 }
 
+// maxExtensions is several times what the RFCs define. Each is compared with
+// all others, and there may be room for millions.
+const maxExtensions = 64
+
 // extensions reads the contents of a SEQUENCE OF Extension. None may be there
 // twice: RFC 5280, section 4.2, forbids it for certificates, and no two
 // readers agree on what it means.
@@ -176,6 +180,9 @@ func (s scanner) extensions() ([]extension, error) {
 	var all []extension
 	for !s.empty() {
 		at := s.at
+		if len(all) == maxExtensions {
+			return nil, fmt.Errorf("offset %d: more than %d extensions", at, maxExtensions)
+		}
 		e, err := s.extension()
 		if err != nil {
 			return nil, err

@@ -25,7 +25,9 @@
 // [Sign] is the other side, for a CA. [Lint] says which rules of RFC 5280 a
 // list breaks; [Merge] combines a delta with its base, for the issuer to sign.
 //
-// Lists are *x509.RevocationList throughout. The package signals no broker:
+// Lists are *x509.RevocationList throughout, and it is the Raw field that
+// counts: what a [Source] gives has no RevokedCertificateEntries, which [Parse]
+// reads and an Index replaces. The package signals no broker:
 // what follows an installation is the caller's. It does not read version 1
 // lists, and [Verify] does not check the certificate chain above a list's
 // issuer: the caller says which CAs it trusts.

@@ -2,7 +2,6 @@ package crl
 
 import (
 	"bytes"
-	"cmp"
 	"crypto/x509"
 	"encoding/binary"
 	"errors"
@@ -27,6 +26,11 @@ type document struct {
 	revokedPresent bool
 }
 
+// maxHead is how many bytes a list may have beside its entries: many times
+// what real ones have. A name of a million parts, which the standard library
+// reads and formats, takes gigabytes and hours.
+const maxHead = 64 << 10
+
 // readDocument reads the outside of a list. der is aliased.
 //
 // Beyond what the standard library wants, nothing may follow the list, its
@@ -34,7 +38,8 @@ type document struct {
 // there twice; times are to the second and in UTC; the number is one INTEGER
 // in the shortest form; and the signature is a whole number of octets. Most
 // of that anyone on the way could change without touching what is signed, or
-// OpenSSL refuses it.
+// OpenSSL refuses it. And what anyone could make, as nothing is verified yet,
+// is limited to what takes little time: maxHead and maxExtensions.
 func readDocument(der []byte) (*document, error) {
 	if uint64(len(der)) > math.MaxUint32 {
 		return nil, fmt.Errorf("it has %d bytes (want at most %d)", len(der), uint32(math.MaxUint32))
@@ -81,6 +86,10 @@ func readDocument(der []byte) (*document, error) {
 	after := tbs.bytes()
 	if err := d.readExtensions(&tbs); err != nil {
 		return nil, err
+	}
+
+	if n := len(der) - (d.revoked.end - d.revoked.at); n > maxHead {
+		return nil, fmt.Errorf("it has %d bytes beside its entries (want at most %d)", n, maxHead)
 	}
 
 	// What is left without the entries is a list, too, and small.
@@ -306,7 +315,7 @@ func (s *scanner) item(it *item) error {
 // entry's offset and serial, and the serial's length again if the entry is of
 // the usual form, else 0.
 func (d *document) readItems(visit func(at, octets int, serial []byte)) (fault, err error) {
-	var scope, critical error
+	var faults entryFaults
 	s := d.revoked
 	for !s.empty() {
 		if n, octets := usualItem(s.bytes()); n > 0 {
@@ -323,16 +332,14 @@ func (d *document) readItems(visit func(at, octets int, serial []byte)) (fault, 
 		}
 		_, exts, err := it.details()
 		if err != nil {
-			return nil, fmt.Errorf("entry for serial %x: %w", integer(it.serial), err)
+			return nil, fmt.Errorf("entry for serial %s: %w", hex(it.serial), err)
 		}
-		if ofOthers, unknown := usableItem(&it, exts); ofOthers != nil || unknown != nil {
-			scope, critical = cmp.Or(scope, ofOthers), cmp.Or(critical, unknown)
-		}
+		faults.add(&it, exts)
 		if visit != nil {
 			visit(at, 0, it.serial)
 		}
 	}
-	return errors.Join(scope, critical), nil
+	return errors.Join(faults.scope, faults.critical), nil
 }
 
 // details reads an entry's extensions: its reason, 0 if it has none, and

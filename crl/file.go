@@ -100,8 +100,10 @@ func (f *File) read(read func(der []byte) (*x509.RevocationList, error)) ([]*x50
 //
 // A list must be of one of the configured CAs and pass [Verify] now, and must
 // be newer than the CA's list that is there, though that one may have
-// expired; an older one is ErrRollback. The list that is there already
-// changes nothing and is no error.
+// expired; an older one is ErrRollback. Newer is what has a greater number and
+// no earlier thisUpdate. After a list of a clock that was ahead, which is not
+// yet valid, a greater number is enough. The list that is there already changes
+// nothing and is no error.
 //
 // A file that is missing, empty or broken is repaired, with those of its
 // lists that can still be read. What is not a list of a configured CA, by
@@ -159,12 +161,24 @@ func (f *File) place(byCA []*x509.RevocationList, list *x509.RevocationList) (re
 		if bytes.Equal(old.RawTBSRevocationList, list.RawTBSRevocationList) {
 			return false, nil
 		}
-		if err := newer(old, list); err != nil {
+		if err := f.supersedes(old, list); err != nil {
 			return false, fmt.Errorf("CRL of %q: %w", list.Issuer, err)
 		}
 	}
 	byCA[slot] = list
 	return true, nil
+}
+
+// supersedes returns ErrRollback unless list may take the place of old: it is
+// newer, or has a greater number than one that is not yet valid. By its date
+// nothing could follow such a list, and the broker would refuse every client
+// until then.
+func (f *File) supersedes(old, list *x509.RevocationList) error {
+	err := newer(old, list)
+	if err != nil && f.o.Now().Before(old.ThisUpdate) && old.Number != nil && list.Number != nil && list.Number.Cmp(old.Number) > 0 {
+		return nil
+	}
+	return err
 }
 
 // slot returns the index of the CA whose list this is, dates aside, or -1.
@@ -214,7 +228,7 @@ func (f *File) sort(data []byte) content {
 		}
 		if old := c.byCA[slot]; old != nil {
 			c.damaged = true
-			if newer(old, list) != nil {
+			if f.supersedes(old, list) != nil {
 				continue
 			}
 		}

@@ -62,6 +62,14 @@ func TestInstall(t *testing.T) {
 			l.Extensions = append(l.Extensions, ext(oidDelta, true, "\x02\x01\x05"))
 		}))
 		midSigned = parse(t, append([]byte(nil), mid6.Raw...))
+
+		// Of a clock that was a year ahead.
+		ahead       = now.AddDate(1, 0, 0)
+		ahead5      = mid.list(t, 5, ahead, 1, 2)
+		ahead6      = mid.list(t, 6, ahead, 1, 2)
+		ahead7      = mid.list(t, 7, ahead, 1, 2)
+		noNumber    = parse(t, mid.forge(later, func(l *tbsCertList) { l.Extensions = l.Extensions[:1] }))
+		aheadNumber = parse(t, mid.forge(ahead, func(l *tbsCertList) { l.Extensions = l.Extensions[:1] }))
 	)
 	type lists = []*x509.RevocationList
 	encode := func(l ...*x509.RevocationList) []byte { return crl.EncodePEM(l...) }
@@ -91,6 +99,14 @@ func TestInstall(t *testing.T) {
 		{"expired, though newer", encode(mid.list(t, 1, t0.Add(-48*time.Hour))), lists{expired}, nil, crl.ErrExpired},
 		{"expired, though there", encode(expired), lists{expired}, nil, crl.ErrExpired},
 		{"from the future", nil, lists{mid.list(t, 8, now.Add(time.Minute))}, nil, crl.ErrNotYetValid},
+		{"newer by number than one from the future", encode(ahead5), lists{mid6}, lists{mid6}, nil},
+		{"newer than two from the future", encode(ahead6, ahead5), lists{mid7}, lists{mid7}, nil},
+		{"older than one from the future", encode(ahead7), lists{mid6}, nil, crl.ErrRollback},
+		{"of the same number as one from the future", encode(ahead6), lists{mid6}, nil, crl.ErrRollback},
+		{"older than what followed one from the future", encode(ahead5, mid7), lists{mid6}, nil, crl.ErrRollback},
+		{"older than what stands before one from the future", encode(mid7, ahead5), lists{mid6}, nil, crl.ErrRollback},
+		{"without a number after one from the future", encode(ahead5), lists{noNumber}, nil, crl.ErrRollback},
+		{"after one from the future without a number", encode(aheadNumber), lists{mid6}, nil, crl.ErrRollback},
 		{"delta", encode(mid6), lists{delta8}, nil, crl.ErrDelta},
 		{"of a CA that is not ours", nil, lists{newCA("COAP").list(t, 1, later)}, nil, crl.ErrIssuer},
 		{"of our name, with another key", encode(mid6), lists{rebuilt9}, nil, crl.ErrSignature},

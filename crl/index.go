@@ -352,6 +352,15 @@ func (it *item) whole() Entry {
 	return e
 }
 
+// hex is a serial, which is the contents of an INTEGER, in messages: not all of
+// one that RFC 5280 forbids, which may be as long as the list.
+func hex(serial []byte) string {
+	if len(serial) > maxSerialOctets {
+		return fmt.Sprintf("%x…", serial[:maxSerialOctets])
+	}
+	return fmt.Sprintf("%x", integer(serial))
+}
+
 // integer is the value of an INTEGER's contents.
 func integer(b []byte) *big.Int {
 	n := new(big.Int).SetBytes(b)

@@ -99,7 +99,7 @@ func (t *tally) apply(rules []rule[*entryFacts], e *entryFacts) {
 		switch fault := rules[i].check(e); {
 		case fault == "":
 		case t.first[i] == "":
-			t.first[i] = fmt.Sprintf("serial %x: %s", integer(e.serial), fault)
+			t.first[i] = fmt.Sprintf("serial %s: %s", hex(e.serial), fault)
 		default:
 			t.more[i]++
 		}

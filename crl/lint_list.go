@@ -130,7 +130,7 @@ func serialTwice(l listFacts) string {
 		return ""
 	}
 	if serial := l.index.twice(); serial != nil {
-		return fmt.Sprintf("serial %x is there twice", integer(serial))
+		return fmt.Sprintf("serial %s is there twice", hex(serial))
 	}
 	return ""
 }

@@ -25,22 +25,22 @@ var (
 // list.
 //
 // It is stricter than [x509.ParseRevocationList], which lets bytes trail and
-// extensions repeat. The result aliases data if that was DER. Parse does not
-// verify anything; the size of data is the caller's to limit.
-func Parse(data []byte) (*x509.RevocationList, error) {
-	list, err := parse(data)
+// extensions repeat, and has limits that no real list is near: 64 extensions of
+// the list and of an entry each, and 64 KiB of all that is not entries. The
+// result aliases data if that was DER. Parse does not verify anything; the size
+// of data is the caller's to limit.
+func Parse(data []byte) (*x509.RevocationList, error) { return parse(data, parseDER) }
+
+func parse(data []byte, read func(der []byte) (*x509.RevocationList, error)) (*x509.RevocationList, error) {
+	der, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("parsing CRL: %w", err)
+	}
+	list, err := read(der)
 	if err != nil {
 		return nil, fmt.Errorf("parsing CRL: %w", err)
 	}
 	return list, nil
-}
-
-func parse(data []byte) (*x509.RevocationList, error) {
-	der, err := decode(data)
-	if err != nil {
-		return nil, err
-	}
-	return parseDER(der)
 }
 
 // decode returns the DER in data.

@@ -37,7 +37,8 @@ type Refresher struct {
 	// left.
 	Every time.Duration
 
-	// Installed is called after a list was installed, to tell the broker. If
+	// Installed is called after a list was installed, to tell the broker. Its
+	// argument has no RevokedCertificateEntries: [NewIndex] of Raw does. If
 	// it returns an error it is called again, with the newest list by then,
 	// at the next try, whether or not that brings a new list. A process that
 	// ends with the call outstanding forgets it: tell the broker at start.
@@ -76,11 +77,17 @@ const (
 	// EventExpired: that list has expired, and the broker refuses every client
 	// of its issuer.
 	EventExpired
+
+	// EventNotYetValid: that list is not valid yet, as after a clock that was
+	// ahead, and the broker refuses every client of its issuer until a source
+	// has one with a greater number.
+	EventNotYetValid
 )
 
-// String returns "installed", "failed", "expiring" or "expired".
+// String returns "installed", "failed", "expiring", "expired" or "not yet
+// valid".
 func (k EventKind) String() string {
-	names := [...]string{"installed", "failed", "expiring", "expired"}
+	names := [...]string{"installed", "failed", "expiring", "expired", "not yet valid"}
 	if k < 0 || int(k) >= len(names) {
 		return fmt.Sprintf("EventKind(%d)", int(k))
 	}
@@ -90,7 +97,7 @@ func (k EventKind) String() string {
 // Event is something that happened to the list of a [Refresher].
 type Event struct {
 	Kind EventKind
-	List *x509.RevocationList // what is in the file; nil with EventFailed
+	List *x509.RevocationList // what is in the file, without entries, as for Installed; nil with EventFailed
 	Err  error                // with EventFailed
 }
 
@@ -228,6 +235,9 @@ func (r *Refresher) fetchFrom(ctx context.Context, source Source) (changed bool,
 	if err != nil {
 		return false, fmt.Errorf("fetching CRL: %w", err)
 	}
+	if err := ctx.Err(); err != nil {
+		return false, err // the broker would not be told
+	}
 	limit := r.MaxSize
 	if limit <= 0 {
 		limit = DefaultMaxSize
@@ -235,20 +245,25 @@ func (r *Refresher) fetchFrom(ctx context.Context, source Source) (changed bool,
 	if len(list.Raw) > limit {
 		return false, fmt.Errorf("fetching CRL: %w: %d bytes (want at most %d)", ErrTooLarge, len(list.Raw), limit)
 	}
-	if changed, err = r.File.Install(list); err != nil {
+	d, err := readDocument(list.Raw)
+	if err != nil {
+		return false, fmt.Errorf("fetching CRL: %w: %w", ErrMalformed, err)
+	}
+	if changed, err = r.File.Install(d.head); err != nil {
 		return false, err
 	}
-	r.last = list
+	// The source may have read the entries, too, which are not to be kept.
+	r.last = d.head
 	if changed {
-		r.owed = list
+		r.owed = d.head
 	}
 	return changed, nil
 }
 
 // untilRenewal is how long the list has more than a third of its lifetime
-// left. For no list it is zero.
+// left. For no list, and one that is not yet valid, it is zero.
 func (r *Refresher) untilRenewal(list *x509.RevocationList) time.Duration {
-	if list == nil {
+	if list == nil || r.now().Before(list.ThisUpdate) {
 		return 0
 	}
 	third := list.NextUpdate.Sub(list.ThisUpdate) / 3
@@ -269,15 +284,17 @@ func (r *Refresher) backoff(retries int) time.Duration {
 	return min(limit, minRetry<<min(retries, 9))
 }
 
-// expiry says whether the list in the file is about to expire.
+// expiry says whether the list in the file is about to expire, or not valid.
 func (r *Refresher) expiry() []Event {
 	list := r.last
 	if list == nil {
-		list = r.soonest()
+		list = r.worst()
 	}
 	switch {
 	case list == nil || r.untilRenewal(list) > 0:
 		return nil
+	case r.now().Before(list.ThisUpdate):
+		return []Event{{Kind: EventNotYetValid, List: list}}
 	case r.now().Before(list.NextUpdate):
 		return []Event{{Kind: EventExpiring, List: list}}
 	}
@@ -299,20 +316,27 @@ func (r *Refresher) log(ctx context.Context, events []Event, wait time.Duration)
 		case EventExpired:
 			r.Logger.ErrorContext(ctx, "installed revocation list has expired: the broker refuses every client of its issuer",
 				"issuer", e.List.Issuer.String(), "nextUpdate", e.List.NextUpdate, "next", wait)
+		case EventNotYetValid:
+			r.Logger.ErrorContext(ctx, "installed revocation list is not yet valid: the broker refuses every client of its issuer",
+				"issuer", e.List.Issuer.String(), "thisUpdate", e.List.ThisUpdate, "next", wait)
 		}
 	}
 }
 
-// soonest returns the list in the file that expires first. Before the Source
-// has answered once it stands in for the list of its CA.
-func (r *Refresher) soonest() *x509.RevocationList {
+// worst returns a list in the file that is not yet valid, or else the one that
+// expires first. Before the Source has answered once it stands in for the list
+// of its CA.
+func (r *Refresher) worst() *x509.RevocationList {
 	lists, err := r.File.read(readHead)
 	if err != nil {
 		return nil
 	}
 	first := lists[0]
-	for _, l := range lists[1:] {
-		if l.NextUpdate.Before(first.NextUpdate) {
+	for _, l := range lists {
+		switch {
+		case r.now().Before(l.ThisUpdate):
+			return l
+		case l.NextUpdate.Before(first.NextUpdate):
 			first = l
 		}
 	}

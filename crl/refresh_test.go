@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -194,6 +195,22 @@ func TestRunWarns(t *testing.T) {
 	})
 }
 
+func TestRunWarnsOfListFromTheFuture(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		list := midCA().list(t, 1, time.Now().Add(time.Hour))
+		var log bytes.Buffer
+		r := newRefresher(t, answers(list, nil))
+		r.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		path := filepath.Join(t.TempDir(), "ca.crl")
+		write(t, path, crl.EncodePEM(list))
+		r.File = openFile(t, path, time.Now(), midCA())
+		runFor(t, r, time.Minute)
+		if want := "level=ERROR msg=\"installed revocation list is not yet valid"; !strings.Contains(log.String(), want) {
+			t.Errorf("log is\n%s\nwant %q", &log, want)
+		}
+	})
+}
+
 // A process that starts while the CA is down warns about the list that an
 // earlier one installed.
 func TestRunWarnsOfWhatIsThere(t *testing.T) {
@@ -254,6 +271,40 @@ func TestRefresh(t *testing.T) {
 	})
 }
 
+// A process that is about to stop would not tell the broker.
+func TestRefreshStopsBeforeInstalling(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	r := newRefresher(t, &source{crl: func(context.Context, int) (*x509.RevocationList, error) {
+		cancel()
+		return midCA().list(t, 1, time.Now().Add(-time.Minute)), nil
+	}})
+	if changed, err := r.Refresh(ctx); changed || !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, %v, want context.Canceled", changed, err)
+	}
+	if _, err := r.File.Lists(); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the file: got %v, want none", err)
+	}
+}
+
+// What a Refresher holds for as long as it lives is no more than it needs,
+// whatever its source gives.
+func TestRefreshLeavesEntries(t *testing.T) {
+	list := midCA().list(t, 1, time.Now().Add(-time.Minute), 66)
+	r := newRefresher(t, answers(list, nil))
+	told := 0
+	check := func(got *x509.RevocationList) {
+		told++
+		if len(got.RevokedCertificateEntries) != 0 || !bytes.Equal(got.Raw, list.Raw) {
+			t.Errorf("got %d entries, %d bytes, want none and %d", len(got.RevokedCertificateEntries), len(got.Raw), len(list.Raw))
+		}
+	}
+	r.Installed = func(_ context.Context, l *x509.RevocationList) error { check(l); return nil }
+	r.Notify = func(_ context.Context, e crl.Event) { check(e.List) }
+	if changed, err := r.Refresh(t.Context()); !changed || err != nil || told != 2 {
+		t.Errorf("got %v, %v, told %d times", changed, err, told)
+	}
+}
+
 func TestRefreshBesideRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		running := 0
@@ -287,6 +338,63 @@ func TestRefreshBesideRun(t *testing.T) {
 			t.Errorf("asked %d times, want 2", len(s.asked))
 		}
 	})
+}
+
+// A clock that was ahead is set back: until the CA has a list with a greater
+// number the broker refuses every client, which is told.
+func TestRefreshNotYetValid(t *testing.T) {
+	mid, mqtt := midCA(), mqttCA()
+	ahead := t0.AddDate(1, 0, 0)
+	early := mid.list(t, 5, ahead)
+	later := mid.list(t, 6, t0)
+	for _, tc := range []struct {
+		name    string
+		restart bool
+		answer  *source
+		events  string
+		err     error
+	}{
+		{"same list", false, answers(early, nil), "failed not yet valid", crl.ErrNotYetValid},
+		{"same list after a restart", true, answers(early, nil), "failed not yet valid", crl.ErrNotYetValid},
+		{"older list", false, answers(mid.list(t, 4, t0), nil), "failed not yet valid", crl.ErrRollback},
+		{"next list", false, answers(later, nil), "installed", nil},
+		{"next list after a restart", true, answers(later, nil), "installed", nil},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			now := ahead
+			clock := func() time.Time { return now }
+			f, err := crl.OpenFile(filepath.Join(t.TempDir(), "ca.crl"), crl.FileOptions{CAs: []*x509.Certificate{mqtt.cert, mid.cert}, Now: clock})
+			if err != nil {
+				t.Fatal(err)
+			}
+			source := answers(early, nil)
+			r := &crl.Refresher{Source: source, File: f, Now: clock}
+			if changed, err := r.Refresh(t.Context()); !changed || err != nil {
+				t.Fatalf("got %v, %v", changed, err)
+			}
+			now = t0
+			if _, err := f.Install(mqtt.list(t, 1, t0)); err != nil {
+				t.Fatal(err)
+			}
+			if tc.restart {
+				r = &crl.Refresher{Source: source, File: f, Now: clock}
+			}
+			source.crl = tc.answer.crl
+			var events []string
+			r.Notify = func(_ context.Context, e crl.Event) {
+				events = append(events, e.Kind.String())
+				if e.Kind == crl.EventNotYetValid && !bytes.Equal(e.List.Raw, early.Raw) {
+					t.Errorf("told of number %v of %q", e.List.Number, e.List.Issuer)
+				}
+			}
+			if _, err := r.Refresh(t.Context()); !errors.Is(err, tc.err) {
+				t.Errorf("got %v, want %v", err, tc.err)
+			}
+			if got := strings.Join(events, " "); got != tc.events {
+				t.Errorf("events: got %q, want %q", got, tc.events)
+			}
+		})
+	}
 }
 
 // answers is a source with always the same answer.

@@ -9,12 +9,18 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"syscall"
 	"time"
 )
 
 // Source gives the newest list of one CA, parsed and not verified. Where the
 // CA issues lists only when asked, the Source asks: what it returns should
 // not be about to expire.
+//
+// The Raw field is the list. RevokedCertificateEntries may be empty whatever is
+// in it, as with [Index.Head], and is so with the sources of this package: until
+// somebody has verified the list, its entries are not worth twenty times its
+// size in memory. [NewIndex] of Raw has them.
 type Source interface {
 	CRL(ctx context.Context) (*x509.RevocationList, error)
 }
@@ -36,8 +42,9 @@ type HTTPSource struct {
 	MaxSize int64        // of the answer, in bytes; zero or less is DefaultMaxSize
 }
 
-// CRL fetches the list. The error is ErrTooLarge if the answer exceeds
-// MaxSize, which is not read to its end then.
+// CRL fetches the list, without RevokedCertificateEntries: see [Source]. The
+// error is ErrTooLarge if the answer exceeds MaxSize, which is not read to its
+// end then.
 func (s *HTTPSource) CRL(ctx context.Context) (*x509.RevocationList, error) {
 	u, err := url.Parse(s.URL)
 	if err != nil {
@@ -74,27 +81,36 @@ func (s *HTTPSource) fetch(ctx context.Context, u *url.URL) (*x509.RevocationLis
 	if answer.StatusCode != http.StatusOK {
 		return nil, fmt.Errorf("answered %q (want %d)", answer.Status, http.StatusOK)
 	}
-	return readList(answer.Body, answer.ContentLength, s.MaxSize)
+	return readList(ctx, answer.Body, answer.ContentLength, s.MaxSize)
 }
 
-// FileSource is a file with one list, in any form that [Parse] reads, that
-// something else keeps up to date.
+// FileSource is a regular file with one list, in any form that [Parse] reads,
+// that something else keeps up to date.
 type FileSource struct {
 	Path    string
 	MaxSize int64 // in bytes; zero or less is DefaultMaxSize
 }
 
-// CRL reads the file. The error is ErrTooLarge if it exceeds MaxSize.
+// CRL reads the file, without RevokedCertificateEntries: see [Source]. The
+// error is ErrTooLarge if it exceeds MaxSize.
 func (s *FileSource) CRL(ctx context.Context) (*x509.RevocationList, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f, err := os.Open(s.Path)
+	// Nonblocking, as a FIFO would wait for a writer.
+	f, err := os.OpenFile(s.Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	list, err := readList(f, -1, s.MaxSize)
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s: not a regular file but %v", s.Path, info.Mode())
+	}
+	list, err := readList(ctx, f, info.Size(), s.MaxSize)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", s.Path, err)
 	}
@@ -114,8 +130,9 @@ func DistributionPoints(cert *x509.Certificate) []Source {
 	return sources
 }
 
-// readList parses what r has. announced is how much that is, -1 if unknown.
-func readList(r io.Reader, announced, limit int64) (*x509.RevocationList, error) {
+// readList parses what r has, the entries left out. announced is how much that
+// is, -1 if unknown.
+func readList(ctx context.Context, r io.Reader, announced, limit int64) (*x509.RevocationList, error) {
 	if limit <= 0 {
 		limit = DefaultMaxSize
 	}
@@ -129,5 +146,8 @@ func readList(r io.Reader, announced, limit int64) (*x509.RevocationList, error)
 	if int64(len(data)) > limit {
 		return nil, fmt.Errorf("%w: more than %d bytes", ErrTooLarge, limit)
 	}
-	return Parse(data)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	return parse(data, readHead)
 }

@@ -6,11 +6,13 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -115,6 +117,61 @@ func TestFileSource(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
+	if _, err := source.CRL(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+func TestFileSourceOfOtherKind(t *testing.T) {
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{fifo, t.TempDir(), "/dev/zero"} {
+		_, err := (&crl.FileSource{Path: path}).CRL(t.Context())
+		if err == nil || !strings.Contains(err.Error(), path+": not a regular file but ") {
+			t.Errorf("%s: got %v, want an error that says what it is", path, err)
+		}
+	}
+}
+
+// Nobody has signed for what a source reads, so it is not taken apart further
+// than need be.
+func TestSourceLeavesEntries(t *testing.T) {
+	serials := make([]int64, 10_000)
+	for i := range serials {
+		serials[i] = int64(i) + 1
+	}
+	list := midCA().list(t, 1, t0, serials...)
+	source := &crl.FileSource{Path: filepath.Join(t.TempDir(), "ca.crl")}
+	write(t, source.Path, list.Raw)
+	got, err := source.CRL(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ix := newIndex(t, got.Raw); len(got.RevokedCertificateEntries) != 0 || ix.Len() != len(serials) {
+		t.Errorf("got %d entries, %d in Raw, want none and %d", len(got.RevokedCertificateEntries), ix.Len(), len(serials))
+	}
+	if allocs := testing.AllocsPerRun(1, func() { _, _ = source.CRL(t.Context()) }); allocs > 1000 {
+		t.Errorf("%v allocations", allocs)
+	}
+}
+
+// lastRead is an answer whose body calls a function when it is at its end.
+type lastRead struct{ call func() }
+
+func (l lastRead) RoundTrip(*http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, ContentLength: -1, Body: io.NopCloser(l)}, nil
+}
+
+func (l lastRead) Read([]byte) (int, error) {
+	l.call()
+	return 0, io.EOF
+}
+
+func TestSourceStopsBeforeParsing(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	source := &crl.HTTPSource{URL: "http://ca.example/", Client: &http.Client{Transport: lastRead{cancel}}}
 	if _, err := source.CRL(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}

@@ -184,17 +184,18 @@ func usableHead(list *x509.RevocationList) error {
 	return errors.Join(errs...)
 }
 
-// usableItem finds at most one fault of each kind in an entry.
-func usableItem(it *item, exts []extension) (scope, critical error) {
+// entryFaults are the first of each kind in a list's entries.
+type entryFaults struct{ scope, critical error }
+
+func (f *entryFaults) add(it *item, exts []extension) {
 	for _, ext := range exts {
-		switch {
-		case bytes.Equal(ext.id, idCertificateIssuer):
-			scope = fmt.Errorf("%w: the entry for serial %x is of another issuer", ErrScope, integer(it.serial))
-		case ext.critical && critical == nil:
-			critical = fmt.Errorf("%w: extension %v in the entry for serial %x", ErrCritical, ext.oid(), integer(it.serial))
+		switch ofOthers := bytes.Equal(ext.id, idCertificateIssuer); {
+		case ofOthers && f.scope == nil:
+			f.scope = fmt.Errorf("%w: the entry for serial %s is of another issuer", ErrScope, hex(it.serial))
+		case !ofOthers && ext.critical && f.critical == nil:
+			f.critical = fmt.Errorf("%w: extension %v in the entry for serial %s", ErrCritical, ext.oid(), hex(it.serial))
 		}
 	}
-	return scope, critical
 }
 
 // issuingDistributionPoint is IssuingDistributionPoint of RFC 5280, section

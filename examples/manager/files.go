@@ -44,7 +44,11 @@ func (m *manager) provision(ctx context.Context) error {
 		if err := m.reloader.Reload(ctx); err != nil {
 			return err
 		}
-		m.log.Info("revocation list installed", "number", list.Number, "revoked", len(list.RevokedCertificateEntries), "until", list.NextUpdate)
+		revoked, err := crl.NewIndex(list.Raw)
+		if err != nil {
+			return err
+		}
+		m.log.Info("revocation list installed", "number", list.Number, "revoked", revoked.Len(), "until", list.NextUpdate)
 		return nil
 	}
 	return nil
