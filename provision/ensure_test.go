@@ -268,6 +268,27 @@ func (c listless) CRL(context.Context) (*x509.RevocationList, error) {
 	return c.list, nil
 }
 
+// unread is a CA whose lists come without their entries, but for Raw.
+type unread struct{ *testCA }
+
+func (c unread) CRL(ctx context.Context) (*x509.RevocationList, error) {
+	list, err := c.testCA.CRL(ctx)
+	if err == nil {
+		list.RevokedCertificateEntries = nil
+	}
+	return list, err
+}
+
+func TestRevokedByAListWithUnreadEntries(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	ca.revoke(leaf(t, id.Files))
+	if got, want := ensure(t, id, unread{ca}), "CA kept, key made, CSR made, certificate made, CRL made"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestRevocationList(t *testing.T) {
 	ca, stranger := newTestCA(t, "IOTmidCA"), newTestCA(t, "IOTmidCA")
 	list := func(ca *testCA, edit func(*x509.RevocationList)) *x509.RevocationList {

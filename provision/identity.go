@@ -23,7 +23,8 @@ type CA interface {
 
 // CRLSource is a CA that says which of its certificates are revoked.
 type CRLSource interface {
-	// CRL returns the CA's newest complete list, parsed. It is verified here.
+	// CRL returns the CA's newest complete list, parsed. It is verified here,
+	// and its Raw field is what counts, as in package crl.
 	CRL(ctx context.Context) (*x509.RevocationList, error)
 }
 

@@ -50,6 +50,10 @@ func (e *ensuring) askForList(ctx context.Context, source CRLSource) (*x509.Revo
 	if err := e.checkList(list); err != nil {
 		return nil, fmt.Errorf("the CA's list: %w", err)
 	}
+	if len(list.RevokedCertificateEntries) == 0 {
+		// A source may leave them unread, as those of package crl do.
+		return x509.ParseRevocationList(list.Raw)
+	}
 	return list, nil
 }
 
