@@ -251,6 +251,30 @@ func TestCRL(t *testing.T) {
 	}
 }
 
+// By the lists of a clock that was ahead, a certificate expired; by those that
+// come after, it is as valid as before, and as revoked.
+func TestClockWasAhead(t *testing.T) {
+	clock := newClock()
+	s := serve(t, newDir(t), localca.Options{Now: clock.Now})
+	cert := s.enrol("a", keys()[0])
+	s.must("DELETE", certPath(cert)+"?reason=KEYCOMPROMISE", "", nil)
+	const ahead = 3 * 365 * 24 * time.Hour
+	clock.Advance(ahead)
+	s.crl(clock.Now())
+	s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	if got := serials(s.crl(clock.Now())); got != "" {
+		t.Errorf("expired and listed after: got %q, want nothing", got)
+	}
+	clock.Advance(-ahead)
+	want := fmt.Sprintf("%x:1", cert.SerialNumber)
+	for _, what := range []string{"right again", "a third is left"} {
+		if got := serials(s.crl(clock.Now())); got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+		clock.Advance(16*time.Hour + time.Second)
+	}
+}
+
 // Who asks while somebody else has a list made doesn't take it for one of the
 // future, and has no other made.
 func TestListMadeMeanwhile(t *testing.T) {
