@@ -153,6 +153,33 @@ func TestOpen(t *testing.T) {
 	s.register("a")
 }
 
+// A folder's name is a name, not a pattern that others match.
+func TestOddFolder(t *testing.T) {
+	parent := t.TempDir()
+	put := func(folder string) string {
+		t.Helper()
+		path := filepath.Join(parent, folder, "ca.db.new-1")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	other := put("cab")
+	for _, folder := range []string{"ca[bc]", "ca*", "ca[1"} {
+		stale := put(folder)
+		if err := os.WriteFile(filepath.Join(parent, folder, "ca.db"), newborn(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		serve(t, filepath.Join(parent, folder), localca.Options{})
+		if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: got %v, want what a crash left to be gone", folder, err)
+		}
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("file of another folder: %v", err)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	garbage := t.TempDir()
 	if err := os.WriteFile(filepath.Join(garbage, "ca.db"), []byte("garbage"), 0o600); err != nil {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -159,18 +160,37 @@ func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	// Whoever is still creating one has lost: ours is in place and locked.
-	stale, _ := filepath.Glob(filepath.Join(dir, dbName+".new-*"))
-	for _, s := range stale {
-		os.Remove(s)
+	if err := removeNew(dir); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// newPrefix begins the names of files that are to be ca.db.
+const newPrefix = dbName + ".new-"
+
+// removeNew removes those that a crash left behind: they hold private keys.
+func removeNew(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newPrefix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // createDB makes the file under another name and links it into place, so that
 // ca.db is never there by halves and never replaces another. When two
 // processes create it, the second finds the first one's.
 func createDB(path string, o Options, passphrase string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), dbName+".new-*") // 0600
+	tmp, err := os.CreateTemp(filepath.Dir(path), newPrefix+"*") // 0600
 	if err != nil {
 		return err
 	}
