@@ -96,6 +96,10 @@ func TestRoutes(t *testing.T) {
 		{"old path of signing", "POST", "/user/24f6/pkcs10", csr, 404, `{"message":"no such path","status":404}`},
 
 		{"unknown reason", "DELETE", usedPath + "?reason=keyCompromise", "", 400, `{"message":"invalid revokation reason keyCompromise","status":400}`},
+		{"reason behind a semicolon", "DELETE", usedPath + "?x=1;reason=CERTIFICATEHOLD", "", 400, `{"message":"malformed query: invalid semicolon separator in query","status":400}`},
+		{"reason with a bad escape", "DELETE", usedPath + "?reason=%zz", "", 400, `{"message":"malformed query: invalid URL escape \"%zz\"","status":400}`},
+		{"reason of a user with a bad escape", "DELETE", "/user/used?reason=KEYCOMPROMISE%", "", 400, ""},
+		{"none of that revoked it", "GET", usedPath + "/status", "", 200, `{"status":{"date":"1969-12-31T23:59:59.999000+00:00","reason":"NOTREVOKED"}}`},
 		{"revoke unknown serial", "DELETE", "/ca/" + dn + "/certificate/12Ab", "", 400, soap("Could not find end entity certificate. Issuer " + issuerDN + ", serialNo 12ab.")},
 		{"release what isn't on hold", "DELETE", usedPath + "?reason=REMOVEFROMCRL", "", 400, soap("Not allowed to unrevoke a certificate that is not on hold. Issuer " + issuerDN + ", serialNo " + serial + ".")},
 		{"revoke", "DELETE", usedPath + "?reason=KEYCOMPROMISE", "", 200, okay},
