@@ -113,6 +113,9 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	if !ca.passwords.matches(e.Password, password) {
 		return nil, soapFault("Got request for user with invalid password: %s.", user)
 	}
+	if ca.hasSubject(e.SubjectDN) { // a CA that was made after the end entity
+		return nil, soapFault("Illegal subject DN: %s is a CA's.", e.SubjectDN)
+	}
 	err = ca.db.View(func(tx *bbolt.Tx) error { return checkUnique(tx, e, csr) })
 	if err != nil {
 		return nil, err
