@@ -11,7 +11,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -324,12 +323,8 @@ func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Tim
 // storeCertificate makes the certificate count, if the end entity and the CA
 // are still as they were checked.
 func storeCertificate(tx *bbolt.Tx, a *authority, e entity, csr *x509.CertificateRequest, cert issued) error {
-	was, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
 	users, user := tx.Bucket(bucketUsers), []byte(e.Username)
-	if !bytes.Equal(users.Get(user), was) {
+	if !bytes.Equal(users.Get(user), e.stored) {
 		return errEntityChanged
 	}
 	if err := a.checkInForce(tx); err != nil {

@@ -62,6 +62,8 @@ type entity struct {
 	Password       passHash `json:"passwordHash"`
 	// Tenant is whose device's event made this, if one did.
 	Tenant string `json:"tenant,omitempty"`
+
+	stored []byte // what it was read from
 }
 
 // revocation is one line of the CRL to be. It is stored in few bytes that are
@@ -261,6 +263,7 @@ func getEntity(tx *bbolt.Tx, user string) (e entity, found bool, err error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return entity{}, false, fmt.Errorf("user %q: %w", user, err)
 	}
+	e.stored = bytes.Clone(data)
 	return e, true, nil
 }
 
