@@ -63,6 +63,10 @@
 //   - User names with control characters, or with one of ;!%?$~<> and the
 //     back-tick, are refused; the original silently turned those into slashes,
 //     so that two names could mean one entity. So is the subject of a CA.
+//   - The type and length of a request's key are checked before the proof that
+//     the sender holds it, which would take any time with a key of any size. The
+//     original checked them last, after the password, so that a request with
+//     several faults is refused for another one.
 //   - Where the original answered 500 with a page of HTML, the answer is 400
 //     (or 401, 404, 405, 413, 421) in the shape of its other errors.
 //   - [Options].Reset lets end entities enrol again without making them NEW

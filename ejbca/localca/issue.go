@@ -85,10 +85,10 @@ func (ca *CA) sign(r *http.Request, args []string) (any, error) {
 // the storing of the certificate, which is then forgotten.
 var errEntityChanged = errors.New("the end entity changed")
 
-// issue checks a request in the order of the original, makes the certificate
-// and stores it. No certificate leaves it that isn't stored. The signature is
-// made outside of the transactions, so that requests don't wait for each
-// other's.
+// issue checks a request in the order of the original, except for its key and
+// its names, which parseRequest does, makes the certificate and stores it. No
+// certificate leaves it that isn't stored. The signature is made outside of the
+// transactions, so that requests don't wait for each other's.
 func (ca *CA) issue(ctx context.Context, user, password, request string) (der []byte, err error) {
 	e, a, err := ca.enrolling(user)
 	if err != nil {
