@@ -279,6 +279,9 @@ type issued struct {
 
 // certify makes the certificate that profile CFREE allows.
 func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Time) (issued, error) {
+	if err := a.checkPeriod(now); err != nil {
+		return issued{}, soapFault("%v.", err)
+	}
 	dn, err := parseDN(e.SubjectDN)
 	if err != nil {
 		return issued{}, err
@@ -291,14 +294,10 @@ func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Tim
 	if err != nil {
 		return issued{}, err
 	}
-	now = now.UTC().Truncate(time.Second)
-	notBefore := now.Add(-backdate)
+	notBefore := now.UTC().Truncate(time.Second).Add(-backdate)
 	notAfter := notBefore.Add(lifetime)
 	if notAfter.After(a.cert.NotAfter) {
 		notAfter = a.cert.NotAfter
-	}
-	if !notAfter.After(now) {
-		return issued{}, soapFault("CA with name %s has expired.", a.name)
 	}
 	usage := extUsageRSA
 	if _, ok := csr.PublicKey.(*ecdsa.PublicKey); ok {

@@ -87,6 +87,10 @@ type CA struct {
 // the folder, keys and certificates, CRLs that are due. A CA that is open
 // already is [ErrInUse]; keys that the passphrase doesn't open are
 // [ErrPassphrase].
+//
+// A CA that isn't valid at the time makes lists, but no certificates, which
+// the log says. It may be the clock that is wrong; one that says a year before
+// 2017 surely is, and no CA is made by it.
 func Open(dir string, o Options) (*CA, error) {
 	return open(o, func(o Options, passphrase string) (*bbolt.DB, error) { return openDB(dir, o, passphrase) })
 }
@@ -142,6 +146,9 @@ func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
 		a.lists = groupcommit.New(func(_ context.Context, asked []listRequest) []error { return ca.makeLists(a, asked) })
 		if _, err := ca.currentList(context.Background(), a, fullList); err != nil {
 			return err
+		}
+		if err := a.checkPeriod(ca.now()); err != nil {
+			ca.log.Warn("CA issues no certificates: its time is over, or the clock is wrong, or was when the CA was made", "ca", a.name, "err", err)
 		}
 	}
 	return nil

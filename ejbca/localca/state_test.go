@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -300,6 +301,53 @@ func TestClockWasAhead(t *testing.T) {
 		}
 		clock.Advance(16*time.Hour + time.Second)
 	}
+}
+
+// A CA that was made by a wrong clock says so, and issues nothing that nobody
+// would accept.
+func TestWrongClock(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		off  time.Duration // of the clock that it was made by
+		want string
+	}{
+		{"ahead", 4 * 365 * 24 * time.Hour, "is not valid before"},
+		{"behind", -11 * 365 * 24 * time.Hour, "has expired"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			clock := newClock()
+			dir := newDir(t)
+			clock.Advance(-tc.off)
+			var log journal
+			s := serve(t, dir, localca.Options{Now: clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			if got := log.take(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, tc.want) {
+				t.Errorf("logged %s, want a warning: %s", got, tc.want)
+			}
+			s.register("a")
+			if status, text := s.sign("a", newRequest(t, keys()[0], nil)); status != 400 || !strings.Contains(text, "CA with name IOTmidCA "+tc.want) {
+				t.Errorf("signing: got %d %s, want 400: %s", status, text, tc.want)
+			}
+			s.crl(clock.Now()) // who got a certificate before goes on
+			if err := s.ca.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, err := localca.Open(dir, localca.Options{Now: clock.Now, SubCAs: []localca.SubCA{{Name: "MQTT", KeySize: 256}}})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("a CA below: got %v, want %s", err, tc.want)
+			}
+		})
+	}
+	t.Run("no clock", func(t *testing.T) {
+		dir := t.TempDir()
+		boot := time.Unix(300, 0)
+		_, err := localca.Open(dir, localca.Options{KeySize: 256, Now: func() time.Time { return boot }})
+		if err == nil || !strings.Contains(err.Error(), "the clock says 1970-01-01T00:05:00Z") {
+			t.Errorf("got %v", err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	})
 }
 
 // Who asks while somebody else has a list made doesn't take it for one of the

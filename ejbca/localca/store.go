@@ -28,6 +28,10 @@ const (
 	lockWait = 2 * time.Second
 )
 
+// noClock is before dojot, and after the times that computers begin with when
+// nothing has set their clocks.
+var noClock = time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // The buckets of ca.db.
 var (
 	bucketMeta     = []byte("meta")     // format
@@ -192,6 +196,9 @@ func removeNew(dir string) error {
 // ca.db is never there by halves and never replaces another. When two
 // processes create it, the second finds the first one's.
 func createDB(path string, o Options, passphrase string) error {
+	if now := o.Now(); now.Before(noClock) {
+		return fmt.Errorf("the clock says %s: the CA would be over before it is of use", now.UTC().Format(time.RFC3339))
+	}
 	tmp, err := os.CreateTemp(filepath.Dir(path), newPrefix+"*") // 0600
 	if err != nil {
 		return err
