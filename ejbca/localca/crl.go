@@ -310,10 +310,13 @@ func (ca *CA) makeDelta(a *authority) error {
 	return ca.storeList(a, next, keyDelta, keyDeltaDER, der, nil)
 }
 
-// next is the list that comes after those of s.
+// next is the list that comes after those of s. Its number is the time's, for
+// the sake of a CA that is restored from a backup: it knows no more of the
+// numbers that it gave since.
 func (s listState) next(now time.Time, lifetime time.Duration, entries int) issuedList {
 	now = now.UTC().Truncate(time.Second)
-	return issuedList{Number: s.number + 1, Changes: s.changes, ThisUpdate: now, NextUpdate: now.Add(lifetime), Entries: entries}
+	number := max(s.number+1, uint64(max(now.Unix(), 0)))
+	return issuedList{Number: number, Changes: s.changes, ThisUpdate: now, NextUpdate: now.Add(lifetime), Entries: entries}
 }
 
 // sign makes a list; one with a base is a delta.

@@ -41,7 +41,8 @@
 // is signed for nobody, and a thousand revocations cost one signature.
 // [CA.Run], which [CA.Serve] includes, has new ones ready in time for those
 // that don't change. A certificate that expires leaves the CRL after it was
-// once more on one.
+// once more on one. A list's number is the time in seconds since 1970, or one
+// more than the last.
 //
 // With [Options].DeltaLifetime there are delta lists, too. Their base is the
 // last CRL that was made on schedule, by PUT or by ?update=true, not one that

@@ -229,8 +229,10 @@ func (ca *CA) Chain(name string) []*x509.Certificate {
 // Backup writes a copy of ca.db, as it is now, while requests go on being
 // served; a slow w can hold up those that change something. To restore it, put
 // it in place of the file of a CA that isn't open. What was issued and revoked
-// since is lost then, and the numbers of CRLs go on from the copy's: who refuses
-// older lists keeps the one that is there until the numbers have caught up.
+// since is lost then: the next CRL has none of it. Those who refuse older CRLs
+// take that one, as its number is the time's. Only if the clock was ahead when
+// theirs was made, they refuse it until the time has caught up, though theirs
+// expires.
 func (ca *CA) Backup(w io.Writer) error {
 	return ca.db.View(func(tx *bbolt.Tx) error {
 		_, err := tx.WriteTo(w)
