@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"time"
@@ -227,17 +229,34 @@ func (ca *CA) Chain(name string) []*x509.Certificate {
 }
 
 // Backup writes a copy of ca.db, as it is now, while requests go on being
-// served; a slow w can hold up those that change something. To restore it, put
-// it in place of the file of a CA that isn't open. What was issued and revoked
-// since is lost then: the next CRL has none of it. Those who refuse older CRLs
-// take that one, as its number is the time's. Only if the clock was ahead when
-// theirs was made, they refuse it until the time has caught up, though theirs
-// expires.
+// served. While it runs it takes as much room again in the same folder. To
+// restore the copy, put it in place of the file of a CA that isn't open. What
+// was issued and revoked since is lost then: the next CRL has none of it. Those
+// who refuse older CRLs take that one, as its number is the time's. Only if the
+// clock was ahead when theirs was made, they refuse it until the time has
+// caught up, though theirs expires.
 func (ca *CA) Backup(w io.Writer) error {
-	return ca.db.View(func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(w)
+	var snapshot *os.File
+	// While a transaction reads, ca.db can't grow, and everybody waits for who
+	// would have it grow. Therefore none lasts as long as w likes.
+	err := ca.db.View(func(tx *bbolt.Tx) (err error) {
+		if snapshot, err = createNameless(filepath.Dir(ca.db.Path())); err != nil {
+			return err
+		}
+		_, err = tx.WriteTo(snapshot)
 		return err
 	})
+	if snapshot != nil {
+		defer snapshot.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := snapshot.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, snapshot)
+	return err
 }
 
 // Close waits for transactions that are under way and closes the file.

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -89,6 +90,41 @@ func TestBackup(t *testing.T) {
 	restored.must("GET", "/user/a", "", nil)
 	if got, want := serials(restored.crl(time.Now())), fmt.Sprintf("%x:0", revoked.SerialNumber); got != want {
 		t.Errorf("CRL has %q, want %q", got, want)
+	}
+}
+
+// Who takes a backup slowly holds nobody up, and gets what there was.
+func TestStalledBackup(t *testing.T) {
+	ca, err := localca.Open(newDir(t), localca.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ca.Close()
+	r, w := io.Pipe()
+	backup := make(chan error, 1)
+	go func() { backup <- errors.Join(ca.Backup(w), w.Close()) }()
+	begin := make([]byte, 10)
+	if _, err := io.ReadFull(r, begin); err != nil {
+		t.Fatal(err)
+	}
+	tooLong := time.AfterFunc(time.Minute, func() { r.Close() })
+	localca.Fill(t, ca, 5000, 0) // the file has to grow
+	if err := ca.Close(); err != nil {
+		t.Error(err)
+	}
+	tooLong.Stop()
+	rest, err := io.ReadAll(r)
+	if err := errors.Join(err, <-backup); err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ca.db"), append(begin, rest...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	restored := serve(t, dir, localca.Options{})
+	if status, text := restored.ask("GET", "/user/admin:00000000", ""); status != 404 {
+		t.Errorf("a user that was made after it began: got %d %s, want 404", status, text)
 	}
 }
 

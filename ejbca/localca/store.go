@@ -220,15 +220,24 @@ func createDB(path string, o Options, passphrase string) error {
 	return durable.SyncDir(filepath.Dir(path))
 }
 
-// temporaryDB makes one in a file that has lost its name before anything is
-// in it.
-func temporaryDB(o Options, passphrase string) (*bbolt.DB, error) {
-	file, err := os.CreateTemp("", dbName+".*") // 0600
+// createNameless makes a file that has lost its name before anything is in it,
+// so that nothing is left of it, whatever happens.
+func createNameless(dir string) (*os.File, error) {
+	file, err := os.CreateTemp(dir, newPrefix+"*") // 0600
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Remove(file.Name()); err != nil {
 		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// temporaryDB makes one in a file without a name.
+func temporaryDB(o Options, passphrase string) (*bbolt.DB, error) {
+	file, err := createNameless(os.TempDir())
+	if err != nil {
+		return nil, err
 	}
 	db, err := bbolt.Open(file.Name(), 0o600, &bbolt.Options{
 		FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
