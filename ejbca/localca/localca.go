@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -118,6 +119,7 @@ func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, erro
 		signing: make(chan struct{}, runtime.GOMAXPROCS(0)), now: o.Now, log: o.Logger, token: token,
 	}
 	ca.writes = groupcommit.New(ca.commit)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see damage
 	if ca.db, err = openDB(o, passphrase); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
@@ -128,6 +130,11 @@ func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, erro
 }
 
 func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = damage(p)
+		}
+	}()
 	if ca.cas, err = load(ca.db, passphrase); err != nil {
 		return err
 	}

@@ -286,6 +286,58 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
+// A file that isn't whole is an error, and not the end of the process.
+func TestDamagedFile(t *testing.T) {
+	var backup bytes.Buffer // has no room at its end
+	if err := serve(t, newDir(t), localca.Options{}).ca.Backup(&backup); err != nil {
+		t.Fatal(err)
+	}
+	whole := backup.Bytes()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ca.db")
+	open := func(data []byte) error {
+		t.Helper()
+		// In place: a lock that was left would be on this file.
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ca, err := localca.Open(dir, localca.Options{})
+		if err != nil {
+			return err
+		}
+		return ca.Close()
+	}
+	page := os.Getpagesize()
+	for size := 0; size < len(whole); size += page {
+		want := fmt.Sprintf("opening %s: damaged: %d bytes (want %d or more)", path, size, len(whole))
+		if size < 2*page { // it doesn't say how many
+			want = "opening " + path + ": "
+		}
+		if err := open(whole[:size]); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("cut off: got %v, want %s", err, want)
+		}
+	}
+	found := 0
+	for at := 0; at < len(whole); at += page {
+		for _, with := range []byte{0, 0x7f} {
+			data := bytes.Clone(whole)
+			copy(data[at:], bytes.Repeat([]byte{with}, page))
+			if err := open(data); err != nil {
+				found++
+				if !strings.Contains(err.Error(), path+": ") {
+					t.Errorf("page at %d is filled with %x: got %v, want the path in it", at, with, err)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page was missed")
+	}
+	if err := open(whole); err != nil {
+		t.Errorf("repaired: %v", err)
+	}
+}
+
 func TestPasswordsAreNotStored(t *testing.T) {
 	dir := newDir(t)
 	s := serve(t, dir, localca.Options{})

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -158,7 +159,7 @@ func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 			return nil, err
 		}
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+	db, err := openPages(path)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}
@@ -171,6 +172,57 @@ func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 	}
 	return db, nil
 }
+
+// openPages opens a file that is there.
+func openPages(path string) (db *bbolt.DB, err error) {
+	if err := checkSize(path); err != nil {
+		return nil, err
+	}
+	var file *os.File
+	defer func() {
+		if p := recover(); p != nil {
+			// bbolt leaves it mapped then, which would hold the lock.
+			db, err = nil, errors.Join(damage(p), syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
+		}
+	}()
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockWait, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode fs.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
+	})
+}
+
+// checkSize refuses a file that lacks its end. bbolt doesn't look for it, and
+// whoever comes upon what is missing, perhaps much later, ends the process.
+func checkSize(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 { // bbolt would fill it
+		return damage("0 bytes")
+	}
+	// Opened to read only, it reads nothing yet but how large it has to be.
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
+	if err != nil {
+		return err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if info, err = os.Stat(path); err == nil && info.Size() < tx.Size() {
+			err = damage(fmt.Sprintf("%d bytes (want %d or more)", info.Size(), tx.Size()))
+		}
+		return err
+	})
+	return errors.Join(err, db.Close())
+}
+
+// damage is what is wrong with ca.db. Of a page that isn't what it should be,
+// bbolt tells by a panic, or follows it to where no memory is, and nothing but
+// reading the whole file would find it before. Open makes an error of that,
+// since it may be anybody's file that it is given; later, a panic stays one.
+func damage(what any) error { return fmt.Errorf("damaged: %v", what) }
 
 // newPrefix begins the names of files that are to be ca.db.
 const newPrefix = dbName + ".new-"
