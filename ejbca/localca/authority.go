@@ -44,6 +44,19 @@ func (a *authority) depth() int {
 	return n
 }
 
+// checkPeriod refuses to sign for a CA when it, or one above it, isn't valid.
+func (a *authority) checkPeriod(now time.Time) error {
+	for ; a != nil; a = a.parent {
+		switch {
+		case now.Before(a.cert.NotBefore):
+			return fmt.Errorf("CA with name %s is not valid before %s", a.name, a.cert.NotBefore.Format(time.RFC3339))
+		case !now.Before(a.cert.NotAfter):
+			return fmt.Errorf("CA with name %s has expired", a.name)
+		}
+	}
+	return nil
+}
+
 // signatureAlgorithm always hashes with SHA-256.
 func (a *authority) signatureAlgorithm() x509.SignatureAlgorithm {
 	if _, ok := a.key.(*ecdsa.PrivateKey); ok {
@@ -98,8 +111,8 @@ func newAuthority(name string, dn []attribute, parent *authority, keySize int, l
 	if parent != nil {
 		issuer, issuerKey = parent.cert, parent.key
 		template.SignatureAlgorithm = parent.signatureAlgorithm()
-		if !now.Before(parent.cert.NotAfter) {
-			return nil, fmt.Errorf("CA %q has expired", parent.name)
+		if err := parent.checkPeriod(now); err != nil {
+			return nil, err
 		}
 		if template.NotAfter.After(parent.cert.NotAfter) {
 			template.NotAfter = parent.cert.NotAfter

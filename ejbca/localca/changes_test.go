@@ -1,14 +1,17 @@
 package localca
 
 import (
-	"crypto/rand"
-	"crypto/x509"
+	"bytes"
+	"context"
+	"encoding/base64"
 	"encoding/binary"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 
@@ -60,18 +63,7 @@ func TestRevokedWhileSigning(t *testing.T) {
 	defer ca.Close()
 	root, sub := ca.root(), ca.byName("MQTT")
 	e := entity{Username: "a", SubjectDN: "CN=a", CAName: "MQTT", Status: statusNew}
-	key, err := newKey(p256Bits)
-	if err != nil {
-		t.Fatal(err)
-	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	csr, err := x509.ParseCertificateRequest(der)
-	if err != nil {
-		t.Fatal(err)
-	}
+	csr := newCSR(t)
 	cert, err := sub.certify(e, csr, ca.now())
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +72,10 @@ func TestRevokedWhileSigning(t *testing.T) {
 		if err := putJSON(tx.Bucket(bucketUsers), []byte("a"), e); err != nil {
 			return err
 		}
-		_, err := ca.revokeOne(tx, root, sub.cert.SerialNumber.Bytes(), crl.CACompromise)
+		if e, _, err = getEntity(tx, "a"); err != nil {
+			return err
+		}
+		_, err = ca.revokeOne(tx, root, sub.cert.SerialNumber.Bytes(), crl.CACompromise)
 		return err
 	})
 	if err != nil {
@@ -89,6 +84,50 @@ func TestRevokedWhileSigning(t *testing.T) {
 	err = ca.update(t.Context(), func(tx *bbolt.Tx) error { return storeCertificate(tx, sub, e, csr, cert) })
 	if err == nil || !strings.Contains(err.Error(), "CA with name MQTT is revoked.") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What another version wrote about an end entity is not taken for an edit, over
+// which signing begins again.
+func TestEntityOfAnotherVersion(t *testing.T) {
+	ca, err := OpenTemporary(Options{KeySize: p256Bits, ECDSA: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ca.Close()
+	post := func(path string, body map[string]string) *httptest.ResponseRecorder {
+		data, err := json.Marshal(body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Signed again and again, it would get no answer before that.
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		tries := 0
+		ca.now = func() time.Time {
+			if tries++; tries == 3 {
+				cancel()
+			}
+			return time.Now()
+		}
+		r := httptest.NewRequestWithContext(ctx, "POST", path, bytes.NewReader(data))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		ca.ServeHTTP(w, r)
+		return w
+	}
+	post("/user", map[string]string{"username": "a"})
+	err = ca.update(t.Context(), func(tx *bbolt.Tx) error {
+		users := tx.Bucket(bucketUsers)
+		data := bytes.Replace(users.Get([]byte("a")), []byte("{"), []byte(`{ "note":"",`), 1)
+		return users.Put([]byte("a"), data)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := map[string]string{"passwd": defaultPassword, "certificate": base64.StdEncoding.EncodeToString(newCSR(t).Raw)}
+	if w := post("/sign/a/pkcs10", sign); w.Code != 200 {
+		t.Errorf("got %d %s", w.Code, w.Body)
 	}
 }
 

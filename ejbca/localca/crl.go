@@ -196,9 +196,17 @@ func (ca *CA) makeLists(a *authority, asked []listRequest) []error {
 func (ca *CA) makeFull(a *authority, forced bool) error {
 	var s listState
 	var entries []crl.Entry
+	now := ca.now()
 	err := ca.db.View(func(tx *bbolt.Tx) (err error) {
 		if s, err = a.listState(tx); err != nil {
 			return err
+		}
+		// RFC 5280 section 3.3: an entry stays until it was on a list issued
+		// after the certificate's end. The time of a list that was made when the
+		// clock was ahead says nothing about that.
+		listed := s.full.ThisUpdate
+		if now.Before(listed) {
+			listed = now
 		}
 		// Room for all at once: growing would take as long as the rest.
 		entries = make([]crl.Entry, 0, uint64(s.full.Entries)+s.changes-s.full.Changes)
@@ -207,9 +215,7 @@ func (ca *CA) makeFull(a *authority, forced bool) error {
 			if err != nil {
 				return err
 			}
-			// RFC 5280 section 3.3: an entry stays until it was on a list
-			// issued after the certificate's end.
-			if !rev.NotAfter.Before(s.full.ThisUpdate) {
+			if !rev.NotAfter.Before(listed) {
 				entries = append(entries, rev.entry(serial))
 			}
 			return nil
@@ -218,7 +224,7 @@ func (ca *CA) makeFull(a *authority, forced bool) error {
 	if err != nil {
 		return err
 	}
-	next := ca.nextList(s, ca.crlLifetime, len(entries))
+	next := s.next(now, ca.crlLifetime, len(entries))
 	der, err := a.sign(next, entries)
 	if err != nil {
 		return err
@@ -265,6 +271,7 @@ func (a *authority) forgetChanges(tx *bbolt.Tx, upTo uint64) error {
 func (ca *CA) makeDelta(a *authority) error {
 	var s listState
 	var entries []crl.Entry
+	now := ca.now()
 	err := ca.db.View(func(tx *bbolt.Tx) (err error) {
 		if s, err = a.listState(tx); err != nil {
 			return err
@@ -280,7 +287,7 @@ func (ca *CA) makeDelta(a *authority) error {
 			if data == nil {
 				// RFC 5280 section 5.2.4: some complete list may have had it
 				// on hold since the base.
-				entries = append(entries, revocation{Reason: crl.RemoveFromCRL, At: ca.now()}.entry(serial))
+				entries = append(entries, revocation{Reason: crl.RemoveFromCRL, At: now}.entry(serial))
 				return nil
 			}
 			rev, err := decodeRevocation(serial, data)
@@ -294,7 +301,7 @@ func (ca *CA) makeDelta(a *authority) error {
 	if err != nil {
 		return err
 	}
-	next := ca.nextList(s, ca.deltaLifetime, len(entries))
+	next := s.next(now, ca.deltaLifetime, len(entries))
 	next.Base = s.base.Number
 	der, err := a.sign(next, entries)
 	if err != nil {
@@ -303,9 +310,13 @@ func (ca *CA) makeDelta(a *authority) error {
 	return ca.storeList(a, next, keyDelta, keyDeltaDER, der, nil)
 }
 
-func (ca *CA) nextList(s listState, lifetime time.Duration, entries int) issuedList {
-	now := ca.now().UTC().Truncate(time.Second)
-	return issuedList{Number: s.number + 1, Changes: s.changes, ThisUpdate: now, NextUpdate: now.Add(lifetime), Entries: entries}
+// next is the list that comes after those of s. Its number is the time's, for
+// the sake of a CA that is restored from a backup: it knows no more of the
+// numbers that it gave since.
+func (s listState) next(now time.Time, lifetime time.Duration, entries int) issuedList {
+	now = now.UTC().Truncate(time.Second)
+	number := max(s.number+1, uint64(max(now.Unix(), 0)))
+	return issuedList{Number: number, Changes: s.changes, ThisUpdate: now, NextUpdate: now.Add(lifetime), Entries: entries}
 }
 
 // sign makes a list; one with a base is a delta.

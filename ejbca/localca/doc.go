@@ -41,7 +41,8 @@
 // is signed for nobody, and a thousand revocations cost one signature.
 // [CA.Run], which [CA.Serve] includes, has new ones ready in time for those
 // that don't change. A certificate that expires leaves the CRL after it was
-// once more on one.
+// once more on one. A list's number is the time in seconds since 1970, or one
+// more than the last.
 //
 // With [Options].DeltaLifetime there are delta lists, too. Their base is the
 // last CRL that was made on schedule, by PUT or by ?update=true, not one that
@@ -63,6 +64,10 @@
 //   - User names with control characters, or with one of ;!%?$~<> and the
 //     back-tick, are refused; the original silently turned those into slashes,
 //     so that two names could mean one entity. So is the subject of a CA.
+//   - The type and length of a request's key are checked before the proof that
+//     the sender holds it, which would take any time with a key of any size. The
+//     original checked them last, after the password, so that a request with
+//     several faults is refused for another one.
 //   - Where the original answered 500 with a page of HTML, the answer is 400
 //     (or 401, 404, 405, 413, 421) in the shape of its other errors.
 //   - [Options].Reset lets end entities enrol again without making them NEW

@@ -36,9 +36,8 @@ func Commits(t testing.TB, ca *CA) (n int) {
 	return n
 }
 
-// Fill stores n certificates of as many users, the first of them revoked, as
-// if the root had issued them. Only their signatures are wrong.
-func Fill(t testing.TB, ca *CA, n, revoked int) {
+// newCSR is a request for the name mqtt, with an ECDSA key.
+func newCSR(t testing.TB) *x509.CertificateRequest {
 	t.Helper()
 	key, err := newKey(p256Bits)
 	if err != nil {
@@ -52,6 +51,14 @@ func Fill(t testing.TB, ca *CA, n, revoked int) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return csr
+}
+
+// Fill stores n certificates of as many users, the first of them revoked, as
+// if the root had issued them. Only their signatures are wrong.
+func Fill(t testing.TB, ca *CA, n, revoked int) {
+	t.Helper()
+	csr := newCSR(t)
 	root, now := ca.root(), ca.now()
 	e := entity{
 		Username: "admin:00000000", SubjectDN: "CN=admin:00000000", Status: statusGenerated, CAName: root.name,

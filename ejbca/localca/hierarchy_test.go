@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"fmt"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -179,6 +180,32 @@ func TestHierarchyGrows(t *testing.T) {
 				t.Errorf("got %v, want %s", err, tc.want)
 			}
 		})
+	}
+}
+
+// A CA's name is its own also when an end entity had it first.
+func TestSubCAWithAUsersName(t *testing.T) {
+	dir := newDir(t)
+	ca, err := localca.Open(dir, localca.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(ca)
+	s := &service{t, ca, server.URL}
+	s.register("MQTT")
+	s.enrol("COAP", keys()[0])
+	server.Close()
+	ca.Close()
+
+	if ca, err := localca.Open(dir, localca.Options{SubCAs: []localca.SubCA{{Name: "COAP", KeySize: 256}}}); err == nil || !strings.Contains(err.Error(), `user "COAP" has its name for a subject`) {
+		t.Errorf("a CA with the name of an end entity that has a certificate: got %v", err)
+		if err == nil {
+			ca.Close()
+		}
+	}
+	s = serve(t, dir, localca.Options{SubCAs: []localca.SubCA{{Name: "MQTT", KeySize: 256}}})
+	if status, text := s.sign("MQTT", newRequest(t, keys()[1], nil)); status != 400 || !strings.Contains(text, "Illegal subject DN: CN=MQTT is a CA's.") {
+		t.Errorf("an end entity with the name of a CA: got %d %s, want 400", status, text)
 	}
 }
 

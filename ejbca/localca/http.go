@@ -138,6 +138,11 @@ func (ca *CA) route(w http.ResponseWriter, r *http.Request) (any, error) {
 				return nil, badRequest("control characters in the address: %q", arg)
 			}
 		}
+		// Handlers would see none of a part that can't be read, and take a
+		// reason that was asked for as missing.
+		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+			return nil, badRequest("malformed query: %v", err)
+		}
 		return route.handle(ca, r, args)
 	}
 	if len(allowed) > 0 {

@@ -11,7 +11,6 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
-	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -86,10 +85,10 @@ func (ca *CA) sign(r *http.Request, args []string) (any, error) {
 // the storing of the certificate, which is then forgotten.
 var errEntityChanged = errors.New("the end entity changed")
 
-// issue checks a request in the order of the original, makes the certificate
-// and stores it. No certificate leaves it that isn't stored. The signature is
-// made outside of the transactions, so that requests don't wait for each
-// other's.
+// issue checks a request in the order of the original, except for its key and
+// its names, which parseRequest does, makes the certificate and stores it. No
+// certificate leaves it that isn't stored. The signature is made outside of the
+// transactions, so that requests don't wait for each other's.
 func (ca *CA) issue(ctx context.Context, user, password, request string) (der []byte, err error) {
 	e, a, err := ca.enrolling(user)
 	if err != nil {
@@ -112,6 +111,9 @@ func (ca *CA) issue(ctx context.Context, user, password, request string) (der []
 	}
 	if !ca.passwords.matches(e.Password, password) {
 		return nil, soapFault("Got request for user with invalid password: %s.", user)
+	}
+	if ca.hasSubject(e.SubjectDN) { // a CA that was made after the end entity
+		return nil, soapFault("Illegal subject DN: %s is a CA's.", e.SubjectDN)
 	}
 	err = ca.db.View(func(tx *bbolt.Tx) error { return checkUnique(tx, e, csr) })
 	if err != nil {
@@ -277,6 +279,9 @@ type issued struct {
 
 // certify makes the certificate that profile CFREE allows.
 func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Time) (issued, error) {
+	if err := a.checkPeriod(now); err != nil {
+		return issued{}, soapFault("%v.", err)
+	}
 	dn, err := parseDN(e.SubjectDN)
 	if err != nil {
 		return issued{}, err
@@ -289,14 +294,10 @@ func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Tim
 	if err != nil {
 		return issued{}, err
 	}
-	now = now.UTC().Truncate(time.Second)
-	notBefore := now.Add(-backdate)
+	notBefore := now.UTC().Truncate(time.Second).Add(-backdate)
 	notAfter := notBefore.Add(lifetime)
 	if notAfter.After(a.cert.NotAfter) {
 		notAfter = a.cert.NotAfter
-	}
-	if !notAfter.After(now) {
-		return issued{}, soapFault("CA with name %s has expired.", a.name)
 	}
 	usage := extUsageRSA
 	if _, ok := csr.PublicKey.(*ecdsa.PublicKey); ok {
@@ -321,12 +322,8 @@ func (a *authority) certify(e entity, csr *x509.CertificateRequest, now time.Tim
 // storeCertificate makes the certificate count, if the end entity and the CA
 // are still as they were checked.
 func storeCertificate(tx *bbolt.Tx, a *authority, e entity, csr *x509.CertificateRequest, cert issued) error {
-	was, err := json.Marshal(e)
-	if err != nil {
-		return err
-	}
 	users, user := tx.Bucket(bucketUsers), []byte(e.Username)
-	if !bytes.Equal(users.Get(user), was) {
+	if !bytes.Equal(users.Get(user), e.stored) {
 		return errEntityChanged
 	}
 	if err := a.checkInForce(tx); err != nil {

@@ -304,6 +304,7 @@ func TestUniqueSubject(t *testing.T) {
 func TestSigningSharesTransactions(t *testing.T) {
 	dir := newDir(t)
 	const clients = 12
+	now := time.Now() // of the CA, not of the bubble
 	requests := make([]string, clients)
 	for i := range requests {
 		requests[i] = signBody("secret", newECDSARequest(t, "P-256"))
@@ -313,7 +314,7 @@ func TestSigningSharesTransactions(t *testing.T) {
 		close(begin)
 		ca, err := localca.Open(dir, localca.Options{ECDSA: true, Now: func() time.Time {
 			<-begin
-			return time.Now()
+			return now
 		}})
 		if err != nil {
 			t.Fatal(err)

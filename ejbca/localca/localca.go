@@ -8,7 +8,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"time"
 
@@ -87,6 +90,10 @@ type CA struct {
 // the folder, keys and certificates, CRLs that are due. A CA that is open
 // already is [ErrInUse]; keys that the passphrase doesn't open are
 // [ErrPassphrase].
+//
+// A CA that isn't valid at the time makes lists, but no certificates, which
+// the log says. It may be the clock that is wrong; one that says a year before
+// 2017 surely is, and no CA is made by it.
 func Open(dir string, o Options) (*CA, error) {
 	return open(o, func(o Options, passphrase string) (*bbolt.DB, error) { return openDB(dir, o, passphrase) })
 }
@@ -112,6 +119,7 @@ func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, erro
 		signing: make(chan struct{}, runtime.GOMAXPROCS(0)), now: o.Now, log: o.Logger, token: token,
 	}
 	ca.writes = groupcommit.New(ca.commit)
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true)) // see damage
 	if ca.db, err = openDB(o, passphrase); err != nil {
 		return nil, fmt.Errorf("localca: %w", err)
 	}
@@ -122,6 +130,11 @@ func open(o Options, openDB func(Options, string) (*bbolt.DB, error)) (*CA, erro
 }
 
 func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = damage(p)
+		}
+	}()
 	if ca.cas, err = load(ca.db, passphrase); err != nil {
 		return err
 	}
@@ -142,6 +155,9 @@ func (ca *CA) start(wanted string, o Options, passphrase string) (err error) {
 		a.lists = groupcommit.New(func(_ context.Context, asked []listRequest) []error { return ca.makeLists(a, asked) })
 		if _, err := ca.currentList(context.Background(), a, fullList); err != nil {
 			return err
+		}
+		if err := a.checkPeriod(ca.now()); err != nil {
+			ca.log.Warn("CA issues no certificates: its time is over, or the clock is wrong, or was when the CA was made", "ca", a.name, "err", err)
 		}
 	}
 	return nil
@@ -220,15 +236,34 @@ func (ca *CA) Chain(name string) []*x509.Certificate {
 }
 
 // Backup writes a copy of ca.db, as it is now, while requests go on being
-// served; a slow w can hold up those that change something. To restore it, put
-// it in place of the file of a CA that isn't open. What was issued and revoked
-// since is lost then, and the numbers of CRLs go on from the copy's: who refuses
-// older lists keeps the one that is there until the numbers have caught up.
+// served. While it runs it takes as much room again in the same folder. To
+// restore the copy, put it in place of the file of a CA that isn't open. What
+// was issued and revoked since is lost then: the next CRL has none of it. Those
+// who refuse older CRLs take that one, as its number is the time's. Only if the
+// clock was ahead when theirs was made, they refuse it until the time has
+// caught up, though theirs expires.
 func (ca *CA) Backup(w io.Writer) error {
-	return ca.db.View(func(tx *bbolt.Tx) error {
-		_, err := tx.WriteTo(w)
+	var snapshot *os.File
+	// While a transaction reads, ca.db can't grow, and everybody waits for who
+	// would have it grow. Therefore none lasts as long as w likes.
+	err := ca.db.View(func(tx *bbolt.Tx) (err error) {
+		if snapshot, err = createNameless(filepath.Dir(ca.db.Path())); err != nil {
+			return err
+		}
+		_, err = tx.WriteTo(snapshot)
 		return err
 	})
+	if snapshot != nil {
+		defer snapshot.Close()
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := snapshot.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	_, err = io.Copy(w, snapshot)
+	return err
 }
 
 // Close waits for transactions that are under way and closes the file.

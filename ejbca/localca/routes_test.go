@@ -56,6 +56,8 @@ func TestRoutes(t *testing.T) {
 		{"user as null", "POST", "/user", `null`, 400, `{"message":"required field usernamemissing.","status":400}`},
 		{"user cut off", "POST", "/user", `{"username":`, 400, `{"message":"malformed JSON","status":400}`},
 		{"user not UTF-8", "POST", "/user", "{\"username\":\"a\xff\"}", 400, `{"message":"malformed JSON","status":400}`},
+		{"user's name ends in half a character", "POST", "/user", `{"username":"a\ud800"}`, 400, ""},
+		{"user's subject has half a character", "POST", "/user", `{"username":"a","subjectDN":"CN=a\udfffb"}`, 400, ""},
 		{"user's name is a number", "POST", "/user", `{"username":5}`, 400, soap("Illegal value of element username")},
 		{"user's status is null", "POST", "/user", `{"username":"a","status":null}`, 400, soap("Missing element status")},
 		{"user's status is a list", "POST", "/user", `{"username":"a","status":[10]}`, 400, soap("Illegal value of element status")},
@@ -96,6 +98,10 @@ func TestRoutes(t *testing.T) {
 		{"old path of signing", "POST", "/user/24f6/pkcs10", csr, 404, `{"message":"no such path","status":404}`},
 
 		{"unknown reason", "DELETE", usedPath + "?reason=keyCompromise", "", 400, `{"message":"invalid revokation reason keyCompromise","status":400}`},
+		{"reason behind a semicolon", "DELETE", usedPath + "?x=1;reason=CERTIFICATEHOLD", "", 400, `{"message":"malformed query: invalid semicolon separator in query","status":400}`},
+		{"reason with a bad escape", "DELETE", usedPath + "?reason=%zz", "", 400, `{"message":"malformed query: invalid URL escape \"%zz\"","status":400}`},
+		{"reason of a user with a bad escape", "DELETE", "/user/used?reason=KEYCOMPROMISE%", "", 400, ""},
+		{"none of that revoked it", "GET", usedPath + "/status", "", 200, `{"status":{"date":"1969-12-31T23:59:59.999000+00:00","reason":"NOTREVOKED"}}`},
 		{"revoke unknown serial", "DELETE", "/ca/" + dn + "/certificate/12Ab", "", 400, soap("Could not find end entity certificate. Issuer " + issuerDN + ", serialNo 12ab.")},
 		{"release what isn't on hold", "DELETE", usedPath + "?reason=REMOVEFROMCRL", "", 400, soap("Not allowed to unrevoke a certificate that is not on hold. Issuer " + issuerDN + ", serialNo " + serial + ".")},
 		{"revoke", "DELETE", usedPath + "?reason=KEYCOMPROMISE", "", 200, okay},
@@ -182,7 +188,7 @@ func TestCertificatesAreShownInLinesOf64(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	s := serve(t, newDir(t), localca.Options{})
 	for _, name := range []string{
-		"", " ", "x ", ".", "..", "a\nb", "a\rb", "a\x00b", "a\tb", "\u2028", "\u200b", "a\u202eb", "a;b", "a!b", "a%b", "a?b", "a$b", "a~b", "a<b", "a>b", "a`b",
+		"", " ", "x ", ".", "..", "a\nb", "a\rb", "a\x00b", "a\tb", "\u2028", "\u200b", "a\u202eb", "a\ufffdb", "a;b", "a!b", "a%b", "a?b", "a$b", "a~b", "a<b", "a>b", "a`b",
 		strings.Repeat("x", 251),
 	} {
 		if status, text := s.ask("POST", "/user", asJSON(map[string]string{"username": name})); status != 400 {

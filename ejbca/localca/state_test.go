@@ -7,6 +7,8 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -16,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 )
 
@@ -53,8 +56,8 @@ func TestRestart(t *testing.T) {
 		t.Errorf("CRL %v became %v without need", before.Number, after.Number)
 	}
 	s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
-	if next := s.crl(clock.Now()); next.Number.Int64() != before.Number.Int64()+1 || serials(next) != serials(before) {
-		t.Errorf("got CRL %v with %q, want %v + 1 with %q", next.Number, serials(next), before.Number, serials(before))
+	if next := s.crl(clock.Now()); next.Number.Cmp(before.Number) <= 0 || serials(next) != serials(before) {
+		t.Errorf("got CRL %v with %q after %v with %q", next.Number, serials(next), before.Number, serials(before))
 	}
 	if status, text := s.sign("a", newRequest(t, keys()[0], nil)); status != 400 || !strings.Contains(text, "GENERATED (40)") {
 		t.Errorf("a: got %d %s, want GENERATED", status, text)
@@ -87,6 +90,79 @@ func TestBackup(t *testing.T) {
 	restored.must("GET", "/user/a", "", nil)
 	if got, want := serials(restored.crl(time.Now())), fmt.Sprintf("%x:0", revoked.SerialNumber); got != want {
 		t.Errorf("CRL has %q, want %q", got, want)
+	}
+}
+
+// Who takes a backup slowly holds nobody up, and gets what there was.
+func TestStalledBackup(t *testing.T) {
+	ca, err := localca.Open(newDir(t), localca.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ca.Close()
+	r, w := io.Pipe()
+	backup := make(chan error, 1)
+	go func() { backup <- errors.Join(ca.Backup(w), w.Close()) }()
+	begin := make([]byte, 10)
+	if _, err := io.ReadFull(r, begin); err != nil {
+		t.Fatal(err)
+	}
+	tooLong := time.AfterFunc(time.Minute, func() { r.Close() })
+	localca.Fill(t, ca, 5000, 0) // the file has to grow
+	if err := ca.Close(); err != nil {
+		t.Error(err)
+	}
+	tooLong.Stop()
+	rest, err := io.ReadAll(r)
+	if err := errors.Join(err, <-backup); err != nil {
+		t.Fatal(err)
+	}
+
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "ca.db"), append(begin, rest...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	restored := serve(t, dir, localca.Options{})
+	if status, text := restored.ask("GET", "/user/admin:00000000", ""); status != 404 {
+		t.Errorf("a user that was made after it began: got %d %s, want 404", status, text)
+	}
+}
+
+// Who has lists that the CA issued after its backup takes those of the restored
+// one as soon as it makes one.
+func TestRestored(t *testing.T) {
+	clock := newClock()
+	s := serve(t, newDir(t), localca.Options{Now: clock.Now, DeltaLifetime: time.Hour})
+	dir := t.TempDir()
+	backup, err := os.Create(filepath.Join(dir, "ca.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.ca.Backup(backup), backup.Close()); err != nil {
+		t.Fatal(err)
+	}
+	installed, err := crl.OpenFile(filepath.Join(t.TempDir(), "ca.crl"), crl.FileOptions{CAs: []*x509.Certificate{s.ca.Certificate()}, Now: clock.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 10 {
+		clock.Advance(time.Hour)
+		s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	}
+	last := s.crl(clock.Now())
+	if _, err := installed.Install(last); err != nil {
+		t.Fatal(err)
+	}
+
+	restored := serve(t, dir, localca.Options{Now: clock.Now, DeltaLifetime: time.Hour})
+	clock.Advance(time.Second)
+	restored.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	list := restored.crl(clock.Now())
+	if _, err := installed.Install(list); err != nil {
+		t.Errorf("list %v after %v: %v", list.Number, last.Number, err)
+	}
+	if delta := restored.list("IOTmidCA", "?delta=true", clock.Now()); delta.Number.Cmp(list.Number) <= 0 || baseOf(t, delta) != list.Number.Int64() {
+		t.Errorf("delta %v of %d, want one of %v", delta.Number, baseOf(t, delta), list.Number)
 	}
 }
 
@@ -153,6 +229,33 @@ func TestOpen(t *testing.T) {
 	s.register("a")
 }
 
+// A folder's name is a name, not a pattern that others match.
+func TestOddFolder(t *testing.T) {
+	parent := t.TempDir()
+	put := func(folder string) string {
+		t.Helper()
+		path := filepath.Join(parent, folder, "ca.db.new-1")
+		if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	other := put("cab")
+	for _, folder := range []string{"ca[bc]", "ca*", "ca[1"} {
+		stale := put(folder)
+		if err := os.WriteFile(filepath.Join(parent, folder, "ca.db"), newborn(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		serve(t, filepath.Join(parent, folder), localca.Options{})
+		if _, err := os.Stat(stale); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: got %v, want what a crash left to be gone", folder, err)
+		}
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("file of another folder: %v", err)
+	}
+}
+
 func TestOpenFails(t *testing.T) {
 	garbage := t.TempDir()
 	if err := os.WriteFile(filepath.Join(garbage, "ca.db"), []byte("garbage"), 0o600); err != nil {
@@ -183,6 +286,58 @@ func TestOpenFails(t *testing.T) {
 	}
 }
 
+// A file that isn't whole is an error, and not the end of the process.
+func TestDamagedFile(t *testing.T) {
+	var backup bytes.Buffer // has no room at its end
+	if err := serve(t, newDir(t), localca.Options{}).ca.Backup(&backup); err != nil {
+		t.Fatal(err)
+	}
+	whole := backup.Bytes()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "ca.db")
+	open := func(data []byte) error {
+		t.Helper()
+		// In place: a lock that was left would be on this file.
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		ca, err := localca.Open(dir, localca.Options{})
+		if err != nil {
+			return err
+		}
+		return ca.Close()
+	}
+	page := os.Getpagesize()
+	for size := 0; size < len(whole); size += page {
+		want := fmt.Sprintf("opening %s: damaged: %d bytes (want %d or more)", path, size, len(whole))
+		if size < 2*page { // it doesn't say how many
+			want = "opening " + path + ": "
+		}
+		if err := open(whole[:size]); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("cut off: got %v, want %s", err, want)
+		}
+	}
+	found := 0
+	for at := 0; at < len(whole); at += page {
+		for _, with := range []byte{0, 0x7f} {
+			data := bytes.Clone(whole)
+			copy(data[at:], bytes.Repeat([]byte{with}, page))
+			if err := open(data); err != nil {
+				found++
+				if !strings.Contains(err.Error(), path+": ") {
+					t.Errorf("page at %d is filled with %x: got %v, want the path in it", at, with, err)
+				}
+			}
+		}
+	}
+	if found == 0 {
+		t.Error("no page was missed")
+	}
+	if err := open(whole); err != nil {
+		t.Errorf("repaired: %v", err)
+	}
+}
+
 func TestPasswordsAreNotStored(t *testing.T) {
 	dir := newDir(t)
 	s := serve(t, dir, localca.Options{})
@@ -200,16 +355,13 @@ func TestCRL(t *testing.T) {
 	clock := newClock()
 	s := serve(t, newDir(t), localca.Options{Now: clock.Now})
 	number := int64(0)
-	// check wants a list that is newer than the last by these many, with
+	// check wants a list that was made since the last one or is the same, with
 	// these serials and reasons.
-	check := func(what string, newer int64, want string) {
+	check := func(what string, made bool, want string) {
 		t.Helper()
 		list := s.crl(clock.Now())
-		if number == 0 {
-			number = list.Number.Int64() - newer
-		}
-		if got := list.Number.Int64() - number; got != newer {
-			t.Errorf("%s: %d new lists, want %d", what, got, newer)
+		if got := list.Number.Int64(); got < number || (got > number) != made {
+			t.Errorf("%s: list %d after %d, made since: want %v", what, got, number, made)
 		}
 		number = list.Number.Int64()
 		if got := serials(list); got != want {
@@ -219,36 +371,107 @@ func TestCRL(t *testing.T) {
 			t.Errorf("%s: list lives %v, want 24 h", what, life)
 		}
 	}
-	check("at the start", 0, "")
+	check("at the start", true, "")
 	a, b := s.enrol("a", keys()[0]), s.enrol("b", keys()[1])
-	check("nothing happened", 0, "")
+	check("nothing happened", false, "")
 	s.must("DELETE", certPath(a), "", nil)
 	aLine := fmt.Sprintf("%x:0", a.SerialNumber)
-	check("revoked", 1, aLine)
+	check("revoked", true, aLine)
 	s.must("DELETE", certPath(b)+"?reason=CERTIFICATEHOLD", "", nil)
 	bLine := fmt.Sprintf("%x:6", b.SerialNumber)
 	list := s.crl(clock.Now())
 	if got := serials(list); !strings.Contains(got, aLine) || !strings.Contains(got, bLine) || len(got) != len(aLine)+1+len(bLine) {
 		t.Errorf("on hold: got %q, want %q and %q", got, aLine, bLine)
 	}
-	number++
+	number = list.Number.Int64()
 	s.must("DELETE", certPath(b)+"?reason=REMOVEFROMCRL", "", nil)
-	check("released", 1, aLine)
+	check("released", true, aLine)
 	s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
-	check("asked for", 1, aLine)
+	check("asked for", true, aLine)
 	clock.Advance(16 * time.Hour)
-	check("a third is left", 0, aLine)
+	check("a third is left", false, aLine)
 	clock.Advance(time.Second)
-	check("less than a third is left", 1, aLine)
+	check("less than a third is left", true, aLine)
 	clock.Advance(731 * 24 * time.Hour)
-	check("certificate expired", 1, aLine) // once more, RFC 5280 section 3.3
+	check("certificate expired", true, aLine) // once more, RFC 5280 section 3.3
 	clock.Advance(17 * time.Hour)
-	check("expired and listed after", 1, "")
+	check("expired and listed after", true, "")
 	clock.Advance(-5 * time.Hour)
 	list = s.crl(clock.Now()) // verifies: a clock that was set back doesn't leave a list of the future
-	if list.Number.Int64() != number+1 {
-		t.Errorf("clock set back: number %v, want %d", list.Number, number+1)
+	if list.Number.Int64() <= number {
+		t.Errorf("clock set back: list %v after %d", list.Number, number)
 	}
+}
+
+// By the lists of a clock that was ahead, a certificate expired; by those that
+// come after, it is as valid as before, and as revoked.
+func TestClockWasAhead(t *testing.T) {
+	clock := newClock()
+	s := serve(t, newDir(t), localca.Options{Now: clock.Now})
+	cert := s.enrol("a", keys()[0])
+	s.must("DELETE", certPath(cert)+"?reason=KEYCOMPROMISE", "", nil)
+	const ahead = 3 * 365 * 24 * time.Hour
+	clock.Advance(ahead)
+	s.crl(clock.Now())
+	s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
+	if got := serials(s.crl(clock.Now())); got != "" {
+		t.Errorf("expired and listed after: got %q, want nothing", got)
+	}
+	clock.Advance(-ahead)
+	want := fmt.Sprintf("%x:1", cert.SerialNumber)
+	for _, what := range []string{"right again", "a third is left"} {
+		if got := serials(s.crl(clock.Now())); got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+		clock.Advance(16*time.Hour + time.Second)
+	}
+}
+
+// A CA that was made by a wrong clock says so, and issues nothing that nobody
+// would accept.
+func TestWrongClock(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		off  time.Duration // of the clock that it was made by
+		want string
+	}{
+		{"ahead", 4 * 365 * 24 * time.Hour, "is not valid before"},
+		{"behind", -11 * 365 * 24 * time.Hour, "has expired"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			clock := newClock()
+			dir := newDir(t)
+			clock.Advance(-tc.off)
+			var log journal
+			s := serve(t, dir, localca.Options{Now: clock.Now, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+			if got := log.take(); !strings.Contains(got, "level=WARN") || !strings.Contains(got, tc.want) {
+				t.Errorf("logged %s, want a warning: %s", got, tc.want)
+			}
+			s.register("a")
+			if status, text := s.sign("a", newRequest(t, keys()[0], nil)); status != 400 || !strings.Contains(text, "CA with name IOTmidCA "+tc.want) {
+				t.Errorf("signing: got %d %s, want 400: %s", status, text, tc.want)
+			}
+			s.crl(clock.Now()) // who got a certificate before goes on
+			if err := s.ca.Close(); err != nil {
+				t.Fatal(err)
+			}
+			_, err := localca.Open(dir, localca.Options{Now: clock.Now, SubCAs: []localca.SubCA{{Name: "MQTT", KeySize: 256}}})
+			if err == nil || !strings.Contains(err.Error(), tc.want) {
+				t.Errorf("a CA below: got %v, want %s", err, tc.want)
+			}
+		})
+	}
+	t.Run("no clock", func(t *testing.T) {
+		dir := t.TempDir()
+		boot := time.Unix(300, 0)
+		_, err := localca.Open(dir, localca.Options{KeySize: 256, Now: func() time.Time { return boot }})
+		if err == nil || !strings.Contains(err.Error(), "the clock says 1970-01-01T00:05:00Z") {
+			t.Errorf("got %v", err)
+		}
+		if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+			t.Errorf("left behind: %v, %v", left, err)
+		}
+	})
 }
 
 // Who asks while somebody else has a list made doesn't take it for one of the
@@ -264,13 +487,13 @@ func TestListMadeMeanwhile(t *testing.T) {
 		}
 		return now
 	}})
-	before := s.crl(clock.Now()).Number.Int64()
+	before := localca.Commits(t, s.ca)
 	meanwhile = func() {
 		clock.Advance(time.Second)
 		s.must("PUT", "/ca/IOTmidCA/crl", "", nil)
 	}
 	s.must("GET", "/ca/IOTmidCA/crl", "", nil)
-	if got := s.crl(clock.Now()).Number.Int64(); got != before+1 {
+	if got := localca.Commits(t, s.ca); got != before+1 {
 		t.Errorf("%d lists were made, want 1", got-before)
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -26,6 +28,10 @@ const (
 	// has another owner.
 	lockWait = 2 * time.Second
 )
+
+// noClock is before dojot, and after the times that computers begin with when
+// nothing has set their clocks.
+var noClock = time.Date(2017, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // The buckets of ca.db.
 var (
@@ -61,6 +67,8 @@ type entity struct {
 	Password       passHash `json:"passwordHash"`
 	// Tenant is whose device's event made this, if one did.
 	Tenant string `json:"tenant,omitempty"`
+
+	stored []byte // what it was read from
 }
 
 // revocation is one line of the CRL to be. It is stored in few bytes that are
@@ -151,7 +159,7 @@ func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 			return nil, err
 		}
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: lockWait, FreelistType: bbolt.FreelistMapType})
+	db, err := openPages(path)
 	if errors.Is(err, berrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", path, ErrInUse)
 	}
@@ -159,18 +167,91 @@ func openDB(dir string, o Options, passphrase string) (*bbolt.DB, error) {
 		return nil, fmt.Errorf("opening %s: %w", path, err)
 	}
 	// Whoever is still creating one has lost: ours is in place and locked.
-	stale, _ := filepath.Glob(filepath.Join(dir, dbName+".new-*"))
-	for _, s := range stale {
-		os.Remove(s)
+	if err := removeNew(dir); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// openPages opens a file that is there.
+func openPages(path string) (db *bbolt.DB, err error) {
+	if err := checkSize(path); err != nil {
+		return nil, err
+	}
+	var file *os.File
+	defer func() {
+		if p := recover(); p != nil {
+			// bbolt leaves it mapped then, which would hold the lock.
+			db, err = nil, errors.Join(damage(p), syscall.Flock(int(file.Fd()), syscall.LOCK_UN), file.Close())
+		}
+	}()
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockWait, FreelistType: bbolt.FreelistMapType,
+		OpenFile: func(name string, flag int, mode fs.FileMode) (_ *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
+	})
+}
+
+// checkSize refuses a file that lacks its end. bbolt doesn't look for it, and
+// whoever comes upon what is missing, perhaps much later, ends the process.
+func checkSize(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if info.Size() == 0 { // bbolt would fill it
+		return damage("0 bytes")
+	}
+	// Opened to read only, it reads nothing yet but how large it has to be.
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: lockWait})
+	if err != nil {
+		return err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if info, err = os.Stat(path); err == nil && info.Size() < tx.Size() {
+			err = damage(fmt.Sprintf("%d bytes (want %d or more)", info.Size(), tx.Size()))
+		}
+		return err
+	})
+	return errors.Join(err, db.Close())
+}
+
+// damage is what is wrong with ca.db. Of a page that isn't what it should be,
+// bbolt tells by a panic, or follows it to where no memory is, and nothing but
+// reading the whole file would find it before. Open makes an error of that,
+// since it may be anybody's file that it is given; later, a panic stays one.
+func damage(what any) error { return fmt.Errorf("damaged: %v", what) }
+
+// newPrefix begins the names of files that are to be ca.db.
+const newPrefix = dbName + ".new-"
+
+// removeNew removes those that a crash left behind: they hold private keys.
+func removeNew(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), newPrefix) {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // createDB makes the file under another name and links it into place, so that
 // ca.db is never there by halves and never replaces another. When two
 // processes create it, the second finds the first one's.
 func createDB(path string, o Options, passphrase string) error {
-	tmp, err := os.CreateTemp(filepath.Dir(path), dbName+".new-*") // 0600
+	if now := o.Now(); now.Before(noClock) {
+		return fmt.Errorf("the clock says %s: the CA would be over before it is of use", now.UTC().Format(time.RFC3339))
+	}
+	tmp, err := os.CreateTemp(filepath.Dir(path), newPrefix+"*") // 0600
 	if err != nil {
 		return err
 	}
@@ -191,15 +272,24 @@ func createDB(path string, o Options, passphrase string) error {
 	return durable.SyncDir(filepath.Dir(path))
 }
 
-// temporaryDB makes one in a file that has lost its name before anything is
-// in it.
-func temporaryDB(o Options, passphrase string) (*bbolt.DB, error) {
-	file, err := os.CreateTemp("", dbName+".*") // 0600
+// createNameless makes a file that has lost its name before anything is in it,
+// so that nothing is left of it, whatever happens.
+func createNameless(dir string) (*os.File, error) {
+	file, err := os.CreateTemp(dir, newPrefix+"*") // 0600
 	if err != nil {
 		return nil, err
 	}
 	if err := os.Remove(file.Name()); err != nil {
 		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+// temporaryDB makes one in a file without a name.
+func temporaryDB(o Options, passphrase string) (*bbolt.DB, error) {
+	file, err := createNameless(os.TempDir())
+	if err != nil {
+		return nil, err
 	}
 	db, err := bbolt.Open(file.Name(), 0o600, &bbolt.Options{
 		FreelistType: bbolt.FreelistMapType, NoSync: true, NoGrowSync: true,
@@ -241,6 +331,7 @@ func getEntity(tx *bbolt.Tx, user string) (e entity, found bool, err error) {
 	if err := json.Unmarshal(data, &e); err != nil {
 		return entity{}, false, fmt.Errorf("user %q: %w", user, err)
 	}
+	e.stored = bytes.Clone(data)
 	return e, true, nil
 }
 

@@ -55,6 +55,11 @@ func checkName(s string) error {
 		return fmt.Errorf("name %q can't be part of an address", s)
 	}
 	for _, r := range s {
+		if r == utf8.RuneError {
+			// Half of a surrogate pair in JSON is read as that: different names
+			// would become the same.
+			return fmt.Errorf("name %q holds %U, which stands for what can't be read", s, r)
+		}
 		if !unicode.IsPrint(r) {
 			return fmt.Errorf("name %q holds %U, which isn't printable", s, r)
 		}
