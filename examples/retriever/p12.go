@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
@@ -56,5 +57,5 @@ func hasP12(path, password string, pair *tls.Certificate, chain []*x509.Certific
 		return false, err
 	}
 	_, leaf, cas, err := pkcs12.DecodeChain(have, password)
-	return err == nil && leaf.Equal(pair.Leaf) && len(cas) == len(chain) && cas[0].Equal(chain[0]), nil
+	return err == nil && leaf.Equal(pair.Leaf) && slices.EqualFunc(cas, chain, (*x509.Certificate).Equal), nil
 }
