@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -197,13 +198,17 @@ func (r *retriever) keep(ctx context.Context) {
 	})
 }
 
-// completeP12 makes the file that was not asked for when the certificate was
-// made.
+// completeP12 judges by the file, not by what this run has changed: the
+// certificate may have been there before the file was asked for.
 func (r *retriever) completeP12(device string) error {
-	if err := saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files); err != nil {
+	if err := r.saveP12(device); err != nil {
 		return &provision.HookError{Err: err}
 	}
 	return nil
+}
+
+func (r *retriever) saveP12(device string) error {
+	return saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files)
 }
 
 func (r *retriever) p12Path(device string) string { return filepath.Join(r.certs, device+".p12") }
@@ -273,23 +278,21 @@ func (r *retriever) renewer(device string, ca provision.CA) *provision.Renewer {
 		identity.Report = func(step provision.Step) { r.report(identity.Files, step) }
 	}
 	renewer := &provision.Renewer{Identity: identity, CA: ca}
-	if r.p12Password != "" || len(r.hook) > 0 {
+	if len(r.hook) > 0 {
 		renewer.Changed = func(ctx context.Context) error { return r.changed(ctx, device, identity.Files) }
 	}
 	return renewer
 }
 
-// changed is what follows a change of a device's files.
+// changed is what follows a change of a device's files. The hook may use the
+// PKCS #12 file.
 func (r *retriever) changed(ctx context.Context, device string, files provision.Files) error {
 	if r.p12Password != "" {
-		if err := saveP12(r.p12Path(device), r.p12Password, files); err != nil {
+		if err := r.saveP12(device); err != nil {
 			return err
 		}
 	}
-	if len(r.hook) > 0 {
-		return runHook(ctx, r.hook, device, files, r.stderr)
-	}
-	return nil
+	return runHook(ctx, r.hook, device, files, r.stderr)
 }
 
 // report says what became of a file, in the original's words where it had
@@ -332,9 +335,20 @@ func (r *retriever) showPlan() error {
 				fmt.Fprintln(r.stdout, verb, s.Path)
 			}
 		}
+		r.planAfter(device)
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// planAfter names what an earlier run has left to do, besides the identity.
+func (r *retriever) planAfter(device string) {
+	if _, err := os.Lstat(r.p12Path(device)); r.p12In != "" && errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(r.stdout, "make", r.p12Path(device))
+	}
+	if r.renewer(device, nil).Pending() {
+		fmt.Fprintf(r.stdout, "run %q for %s (an earlier hook has not succeeded)\n", r.hook[0], device)
+	}
 }
 
 // withRemedy adds what to do about an error of dojot.

@@ -30,8 +30,8 @@ expire or revoked is made anew, and an interrupted run is taken up.
           that devices share, the CA's certificate and revocation list, it is
           run once, for the device that came first. It is not given to a shell.
           RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its environment. If it
-          fails, the next run runs it again; after 5 minutes it is killed and
-          has failed.
+          fails, the next run that has a HOOK runs it again; after 5 minutes it
+          is killed and has failed.
 
 One device:
   retriever http://localhost:8000 24f6 -u admin

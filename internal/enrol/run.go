@@ -30,8 +30,8 @@ type Run struct {
 	// of GOMAXPROCS: while some wait for the CA or the disk, others make keys.
 	Parallel int
 	// Also, if not nil, does what else there is to do for a device whose files
-	// were good. It may be called from several goroutines at a time. If it
-	// fails, so has the device.
+	// are good, whether or not they are new. It may be called from several
+	// goroutines at a time. If it fails, so has the device.
 	Also func(device string) error
 	// Done, if not nil, is told of each device, one at a time, as soon as it is
 	// known what became of it.
@@ -150,7 +150,7 @@ func (r *Run) one(ctx context.Context, device string) Result {
 		warnings = append(warnings, err.Error())
 		err = nil
 	}
-	if err == nil && result.Status == Kept && r.Also != nil {
+	if err == nil && r.Also != nil {
 		err = r.Also(device)
 	}
 	if err != nil {
