@@ -175,16 +175,31 @@ func (s *settings) check(positional []string, keyType string) (err error) {
 	if s.keyType, err = provision.ParseKeyType(keyType); err != nil {
 		return err
 	}
+	if strings.ContainsAny(strings.NewReplacer("{device}", "", "{tenant}", "").Replace(s.template), "{}") {
+		return fmt.Errorf("--common-name %q: want no braces but those of {device} and {tenant}", s.template)
+	}
+	if len(s.devices) > 1 && !strings.Contains(s.template, "{device}") {
+		return fmt.Errorf("--common-name %q: want {device} in it, or all devices would be one", s.template)
+	}
 	if s.plan && strings.Contains(s.template, "{tenant}") {
 		return errors.New("--plan: want a --common-name without {tenant}, which only a login tells")
 	}
 	if s.daemon && s.overwrite {
 		return errors.New("--daemon and --overwrite: want one of them, or certificates would be made for ever")
 	}
+	if s.renew && s.overwrite {
+		return errors.New("--renew and --overwrite: want one of them, or certificates would be made each time")
+	}
 	if s.daemon && (s.reportTo != "" || s.plan) {
 		return errors.New("--daemon: want none of --report and --plan, which are for a run that ends")
 	}
-	if err := checkReport(s.reportTo); err != nil {
+	inputs := []input{{"--password-file", s.passwordIn}, {"--p12-password-file", s.p12In}}
+	for part := range strings.SplitSeq(positional[1], ",") {
+		if path, ok := strings.CutPrefix(part, "@"); ok {
+			inputs = append(inputs, input{"devices", path})
+		}
+	}
+	if err := checkReport(s.reportTo, inputs); err != nil {
 		return fmt.Errorf("--report %s: %w", s.reportTo, err)
 	}
 	// The identities are made from all of the above; what cannot be used
