@@ -338,7 +338,7 @@ func (r *retriever) showPlan() error {
 		r.planAfter(device)
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return withRemedy(errors.Join(errs...))
 }
 
 // planAfter names what an earlier run has left to do, besides the identity.
@@ -369,17 +369,28 @@ func remedy(err error) string {
 		return "nothing has been written for it"
 	case errors.Is(err, ejbca.ErrGenerated):
 		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
+	case errors.Is(err, ejbca.ErrKey):
+		return "the key is kept; to have another made in its place that the CA takes, run this for the device alone with -w --key-type rsa --key-length 2048"
 	case errors.Is(err, ejbca.ErrDenied):
 		return "your user is not allowed to do this, or the device's password at the CA is not dojot's"
 	case errors.Is(err, ejbca.ErrNotFound):
 		return "check the names of CA and device; a device has to be created in dojot first"
 	case errors.Is(err, ejbca.ErrUnavailable):
 		return "check HOST, and that dojot's gateway, auth and EJBCA-REST run"
+	case isUnfitKey(err):
+		return "what is there is kept; bring the key back from a copy, or have another made in its place, by a run for the device alone with -w"
 	case errors.As(err, new(*provision.StepError)):
 		return "whoever failed keeps the key and certificate that were there"
 	default:
 		return "nothing has been changed"
 	}
+}
+
+// isUnfitKey tells a file that is no key from one that cannot be read or
+// written now.
+func isUnfitKey(err error) bool {
+	step, ok := errors.AsType[*provision.StepError](err)
+	return ok && step.Step == provision.StepKey && !errors.As(err, new(*fs.PathError))
 }
 
 func isTerminal(w io.Writer) bool {

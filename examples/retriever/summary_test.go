@@ -37,7 +37,7 @@ func TestFailedAreNamedOnATerminal(t *testing.T) {
 		t.Errorf("says\n%s", text)
 	}
 	// One has its files changed, so nobody may say that nothing was.
-	if strings.Contains(err.Error(), "nothing") || !strings.Contains(err.Error(), "whoever failed keeps the key and certificate that were there") {
+	if strings.Contains(err.Error(), "nothing") || !strings.Contains(err.Error(), "what is there is kept") {
 		t.Errorf("says %v", err)
 	}
 }
