@@ -61,6 +61,8 @@ type Result struct {
 
 	Err   error            `json:"-"`
 	Steps []provision.Step `json:"-"`
+
+	nextLook time.Time // at the certificate there is; zero: there is none
 }
 
 // A Report is what became of all, in the order of Run.Devices.
@@ -145,6 +147,7 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	}
 	if leaf, leafErr := renewer.Identity.Files.Leaf(); leafErr == nil {
 		result.NotAfter = &leaf.NotAfter
+		result.nextLook = renewer.NextLook(leaf)
 	}
 	if Harmless(err) {
 		warnings = append(warnings, err.Error())
