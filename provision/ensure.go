@@ -133,7 +133,7 @@ func (e *ensuring) saveChain() error {
 // ensurePair sees to key, request and certificate.
 func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 	why := e.whyNotCert()
-	newKey, err := e.ensureKey(e.Overwrite || errors.Is(why, errRevoked))
+	newKey, err := e.ensureKey(ctx, e.Overwrite || errors.Is(why, errRevoked))
 	if err != nil {
 		return &StepError{StepKey, e.Files.Key, err}
 	}
@@ -185,7 +185,7 @@ func (e *ensuring) sign(ctx context.Context, ca CA, newKey, newCSR []byte) error
 
 // ensureKey sets e.key. It returns the PEM of a new key that must not be
 // written yet, because another key is in service.
-func (e *ensuring) ensureKey(replace bool) (pending []byte, err error) {
+func (e *ensuring) ensureKey(ctx context.Context, replace bool) (pending []byte, err error) {
 	key, readErr := readFile(e.Files.Key, parseKey)
 	if readErr == nil && !replace {
 		e.key = key
@@ -197,7 +197,7 @@ func (e *ensuring) ensureKey(replace bool) (pending []byte, err error) {
 		// Never destroy unasked what might be the only copy of a key.
 		return nil, readErr
 	}
-	if e.key, err = e.newKey(); err != nil {
+	if e.key, err = e.newKey(ctx); err != nil {
 		return nil, fmt.Errorf("making it: %w", err)
 	}
 	if pending, err = encodeKey(e.key); err != nil {

@@ -88,8 +88,16 @@ func (r *Report) Err() error {
 // end. The CA may have signed already, and dojot's does so once for a device.
 const grace = 10 * time.Second
 
+// heeding is how long they may then take to end.
+const heeding = 3 * time.Second
+
+// errLeft is of a device that did not end.
+var errLeft = fmt.Errorf("left behind while a key was made, which can take minutes, or the disk did not answer: %w", context.Canceled)
+
 // Do sees to all devices, or, when ctx ends, to those under way, which have 10
-// seconds more. A failure is one device's; the others go on.
+// seconds more. A failure is one device's; the others go on. What cannot be
+// ended then, such as the making of a long key, is left behind a little later:
+// Do is for programs that end with their ctx.
 func (r *Run) Do(ctx context.Context) *Report {
 	report := &Report{Began: time.Now(), Count: map[Status]int{}, Devices: make([]Result, len(r.Devices))}
 	parallel := r.Parallel
@@ -98,6 +106,8 @@ func (r *Run) Do(ctx context.Context) *Report {
 	}
 	underWay, stop := outlast(ctx, grace)
 	defer stop()
+	ended, stop := outlast(ctx, grace+heeding)
+	defer stop()
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(parallel)
@@ -105,7 +115,13 @@ func (r *Run) Do(ctx context.Context) *Report {
 		work.Go(func() error {
 			result := Result{Device: device, Status: Skipped, Err: ctx.Err()}
 			if result.Err == nil {
-				result = r.one(underWay, device)
+				seen := make(chan Result, 1)
+				go func() { seen <- r.one(underWay, device) }()
+				select {
+				case result = <-seen:
+				case <-ended.Done():
+					result.Status, result.Err = Failed, errLeft
+				}
 			}
 			if result.Err != nil {
 				result.Error = result.Err.Error()
