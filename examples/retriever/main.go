@@ -26,6 +26,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
@@ -208,7 +209,8 @@ func (r *retriever) completeP12(device string) error {
 }
 
 func (r *retriever) saveP12(device string) error {
-	return saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files)
+	attr := durable.Attr{Mode: r.keyMode, Owner: (*durable.Owner)(r.owner)}
+	return saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files, attr)
 }
 
 func (r *retriever) p12Path(device string) string { return filepath.Join(r.certs, device+".p12") }
@@ -269,6 +271,8 @@ func (r *retriever) identity(device string) *provision.Identity {
 		KeyBits:    r.keyBits,
 		Files:      provision.DeviceFiles(r.certs, device, r.ca),
 		Overwrite:  r.overwrite,
+		Owner:      r.owner,
+		KeyMode:    r.keyMode,
 	}
 }
 

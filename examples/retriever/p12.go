@@ -17,7 +17,7 @@ import (
 
 // saveP12 writes key, certificate and CA chain in one PKCS #12 file, as Java
 // and mobile systems want them, unless that is what it has.
-func saveP12(path, password string, files provision.Files) error {
+func saveP12(path, password string, files provision.Files, attr durable.Attr) error {
 	pair, err := files.KeyPair()
 	if err != nil {
 		return err
@@ -26,17 +26,16 @@ func saveP12(path, password string, files provision.Files) error {
 	if err != nil {
 		return err
 	}
-	private := durable.Attr{Mode: 0o600}
 	if has, err := hasP12(path, password, pair, chain); err != nil {
 		return err
 	} else if has {
-		return private.Apply(path)
+		return attr.Apply(path)
 	}
 	data, err := pkcs12.Modern.Encode(pair.PrivateKey, pair.Leaf, chain, password)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return durable.WriteFile(path, data, private)
+	return durable.WriteFile(path, data, attr)
 }
 
 // hasP12 reports whether that is what the file has. One that it cannot make

@@ -18,6 +18,7 @@ import (
 
 	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
+	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
@@ -120,7 +121,7 @@ func TestP12HasTheNewRoot(t *testing.T) {
 	path := filepath.Join(dir, "device.p12")
 	for _, root := range []*x509.Certificate{root, certify("root", nil)} {
 		save(files.CA, "CERTIFICATE", ca.Raw, root.Raw)
-		if err := saveP12(path, secret, files); err != nil {
+		if err := saveP12(path, secret, files, durable.Attr{}); err != nil {
 			t.Fatal(err)
 		}
 		data, err := os.ReadFile(path)
