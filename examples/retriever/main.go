@@ -139,7 +139,7 @@ func (r *retriever) job() *enrol.Run {
 func (r *retriever) once(ctx context.Context) error {
 	job := r.job()
 	many := len(r.devices) > 1
-	bar := many && isTerminal(r.stderr) && !r.renew
+	bar := many && isTerminal(r.stderr) && !r.renew && len(r.hook) == 0 // which may print on its line
 	switch {
 	case bar:
 		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
