@@ -3,6 +3,8 @@ package ejbca_test
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
@@ -169,7 +171,7 @@ func TestKinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	sentinels := map[string]error{
-		"not found": ejbca.ErrNotFound, "denied": ejbca.ErrDenied, "generated": ejbca.ErrGenerated,
+		"not found": ejbca.ErrNotFound, "denied": ejbca.ErrDenied, "generated": ejbca.ErrGenerated, "key": ejbca.ErrKey,
 		"revoked": ejbca.ErrRevoked, "unavailable": ejbca.ErrUnavailable,
 	}
 	for _, tc := range []struct {
@@ -192,6 +194,22 @@ func TestKinds(t *testing.T) {
 		{"sign again", func() error { _, err := c.Sign(ctx, "used", "secret", requests()[0]); return err }, "generated"},
 		{"wrong password", func() error { _, err := c.Sign(ctx, "new", "Secret", requests()[1]); return err }, "denied"},
 		{"key of another", func() error { _, err := c.Sign(ctx, "new", "secret", requests()[0]); return err }, ""},
+		{"key on P-256", func() error {
+			key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+			if err != nil {
+				return err
+			}
+			der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+			if err != nil {
+				return err
+			}
+			csr, err := x509.ParseCertificateRequest(der)
+			if err != nil {
+				return err
+			}
+			_, err = c.Sign(ctx, "new", "secret", csr)
+			return err
+		}, "key"},
 		{"unknown CA for user", func() error { return c.PutUser(ctx, &ejbca.User{Name: "a", Password: "b", CA: "x"}) }, "not found"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -23,6 +23,8 @@ var (
 	// ErrGenerated: the end entity has its certificate already, or is
 	// revoked. It may enrol again after PutUser.
 	ErrGenerated = errors.New("end entity may not enrol now")
+	// ErrKey: the CA's profile takes no key of that type and length.
+	ErrKey = errors.New("key not taken")
 	// ErrRevoked: the certificate is revoked already.
 	ErrRevoked = errors.New("already revoked")
 	// ErrUnavailable: the service can't be reached, broke off, or says that
@@ -79,6 +81,8 @@ func (e *Error) Is(target error) bool {
 			e.StatusCode == http.StatusBadRequest && strings.HasPrefix(e.Message, "User not found to renew")
 	case ErrGenerated:
 		return e.fault("Got request with status ")
+	case ErrKey:
+		return e.fault("Illegal key length: ")
 	case ErrRevoked:
 		return e.fault("Certificate is already revoked. ")
 	case ErrUnavailable:

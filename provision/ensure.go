@@ -158,7 +158,7 @@ func (e *ensuring) saveChain() error {
 // ensurePair sees to key, request and certificate.
 func (e *ensuring) ensurePair(ctx context.Context, ca CA) error {
 	why := e.whyNotCert()
-	if err := e.ensureKey(e.Overwrite || errors.Is(why, errRevoked)); err != nil {
+	if err := e.ensureKey(ctx, e.Overwrite || errors.Is(why, errRevoked)); err != nil {
 		return &StepError{StepKey, e.Files.Key, err}
 	}
 	if err := e.ensureCSR(); err != nil {
@@ -209,7 +209,7 @@ func (e *ensuring) sign(ctx context.Context, ca CA) error {
 // is on disk all the same before it is signed: a device of dojot's gets one
 // certificate, and if this call is interrupted the next one needs the key to
 // it.
-func (e *ensuring) ensureKey(replace bool) error {
+func (e *ensuring) ensureKey(ctx context.Context, replace bool) error {
 	key, readErr := readFile(e.Files.Key, parseKey)
 	missing := errors.Is(readErr, fs.ErrNotExist)
 	switch {
@@ -227,7 +227,7 @@ func (e *ensuring) ensureKey(replace bool) error {
 		return nil
 	}
 	var err error
-	if e.key, err = e.newKey(); err != nil {
+	if e.key, err = e.newKey(ctx); err != nil {
 		return fmt.Errorf("making it: %w", err)
 	}
 	encoded, err := encodeKey(e.key)

@@ -715,3 +715,32 @@ func fill(t *testing.T, path string) {
 		t.Fatal(err)
 	}
 }
+
+// endsLater is a context that ends after it was asked so many times.
+type endsLater struct {
+	context.Context
+	times int
+}
+
+func (c *endsLater) Err() error {
+	if c.times--; c.times >= 0 {
+		return nil
+	}
+	return context.Canceled
+}
+
+// Whose time is over begins no key, which can take minutes, and if it ends
+// meanwhile, nothing is written any more.
+func TestEnsureWithoutTimeForAKey(t *testing.T) {
+	for times := range 2 {
+		id := newP256(t)
+		_, err := id.Ensure(&endsLater{t.Context(), times}, newTestCA(t, "ca"))
+		step, ok := errors.AsType[*provision.StepError](err)
+		if !ok || step.Step != provision.StepKey || !errors.Is(err, context.Canceled) {
+			t.Errorf("%d: got %v, want the context's error", times, err)
+		}
+		if _, err := os.Stat(id.Files.Key); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%d: a key was written (%v)", times, err)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package provision
 
 import (
 	"cmp"
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -48,7 +49,17 @@ const (
 
 func (id *Identity) keyBits() int { return cmp.Or(id.KeyBits, DefaultKeyBits) }
 
-func (id *Identity) newKey() (crypto.Signer, error) {
+// newKey makes a key, which cannot be interrupted. A key that comes too late
+// is of no use: whoever waited for it may be gone, and the files another's.
+func (id *Identity) newKey(ctx context.Context) (crypto.Signer, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	key, err := id.generateKey()
+	return key, cmp.Or(err, ctx.Err())
+}
+
+func (id *Identity) generateKey() (crypto.Signer, error) {
 	if id.KeyType == P256 {
 		return ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	}

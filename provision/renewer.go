@@ -2,6 +2,7 @@ package provision
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -21,8 +22,8 @@ type Renewer struct {
 
 	// Every is the longest time between two looks at the files and the CA,
 	// and so how late a revocation may be noticed. Zero is an hour. The look
-	// comes up to a quarter sooner, at random, and sooner still when the
-	// certificate is to be renewed before.
+	// comes up to a quarter sooner, at random, and sooner still for the sake
+	// of the certificate; see NextLook.
 	Every time.Duration
 
 	// Changed is called when files have changed. If it fails, it is called
@@ -134,12 +135,24 @@ func (r *Renewer) Run(ctx context.Context) error {
 	}
 }
 
+// NextLook returns when Once is to be called again at the latest, for the sake
+// of that certificate of the identity: when it is to be renewed, and not before
+// a thirtieth of its lifetime has passed. So a renewal that fails is tried
+// several times before the certificate ends, but not without pause, and who
+// looks at many does not have to look for each of them apart.
+func (r *Renewer) NextLook(leaf *x509.Certificate) time.Time {
+	due := r.Identity.renewAt(leaf)
+	earliest := r.Identity.now().Add(leaf.NotAfter.Sub(leaf.NotBefore) / 30)
+	if due.Before(earliest) {
+		return earliest
+	}
+	return due
+}
+
 func (r *Renewer) wait(every time.Duration) time.Duration {
 	wait := every - rand.N(every/4+1)
 	if leaf, err := r.Identity.Files.Leaf(); err == nil {
-		if due := r.Identity.renewAt(leaf).Sub(r.Identity.now()); due > 0 {
-			wait = min(wait, due)
-		}
+		wait = min(wait, r.NextLook(leaf).Sub(r.Identity.now()))
 	}
 	return max(wait, min(shortestWait, every))
 }

@@ -53,6 +53,57 @@ func TestRenewerRun(t *testing.T) {
 	})
 }
 
+// A certificate that does not last until the next look is looked at before,
+// even if it is to be renewed from the start, because the CA dates it back, or
+// its renewal fails for a while.
+func TestRenewerRunShortLived(t *testing.T) {
+	for name, back := range map[string]time.Duration{"from now": 0, "dated back": 10 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			id := newP256(t)
+			synctest.Test(t, func(t *testing.T) {
+				ca := newTestCA(t, "ca")
+				ca.edit = func(c *x509.Certificate) {
+					c.NotBefore, c.NotAfter = time.Now().Add(-back), time.Now().Add(time.Minute)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				looks, began := 0, time.Now()
+				var lapsed []time.Duration
+				r := &provision.Renewer{Identity: id, CA: looked{ca, func() error {
+					looks++
+					if leaf, err := id.Files.Leaf(); err == nil && time.Now().After(leaf.NotAfter) {
+						lapsed = append(lapsed, time.Since(began))
+					}
+					if since := time.Since(began); 5*time.Minute < since && since < 5*time.Minute+20*time.Second {
+						return errors.New("it is down")
+					}
+					return nil
+				}}}
+				if err := r.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+					t.Errorf("got %v", err)
+				}
+				leaf, err := id.Files.Leaf()
+				if err != nil || time.Now().After(leaf.NotAfter) || len(lapsed) > 0 || looks > 60 {
+					t.Errorf("%d looks, and it had lapsed at %v, ends at %v (%v)", looks, lapsed, leaf.NotAfter, err)
+				}
+			})
+		})
+	}
+}
+
+// looked is a CA that says when it is asked.
+type looked struct {
+	*testCA
+	look func() error
+}
+
+func (l looked) Chain(ctx context.Context) ([]*x509.Certificate, error) {
+	if err := l.look(); err != nil {
+		return nil, err
+	}
+	return l.testCA.Chain(ctx)
+}
+
 // chainAndSign hides that a CA has lists.
 type chainAndSign struct{ provision.CA }
 

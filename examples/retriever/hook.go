@@ -17,8 +17,9 @@ import (
 // devices that come after. It is a variable for tests.
 var hookLimit = 5 * time.Minute
 
-// hookTime is how long a hook that was asked to end may still run.
-const hookTime = 10 * time.Second
+// hookTime is how long a hook that was asked to end may still run, and less
+// than enrol waits for it.
+const hookTime = 2 * time.Second
 
 // runHook runs a program with its arguments as they are, without a shell: a
 // device's name must not become a command. What it is about is in its

@@ -52,3 +52,36 @@ func TestHookEndsWithAllItStarted(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A run that has no hook leaves one that failed to the next run that has.
+func TestHookIsNotForgotten(t *testing.T) {
+	r := newRig(t)
+	p12 := []string{"--p12-password-file", filepath.Join(r.dir, "p12pw")}
+	if out, err := r.run(t.Context(), "24f6", "--", "false"); status(err) != exitHook {
+		t.Fatalf("got %v\n%s", err, out)
+	}
+	if out, err := r.run(t.Context(), "24f6", "--plan", "--", "true"); err != nil || !strings.Contains(out, "run \"true\" for 24f6 (an earlier hook has not succeeded)\n") {
+		t.Errorf("--plan: %v\n%s", err, out)
+	}
+	if out, err := r.run(t.Context(), "24f6", append(p12, "--plan")...); err != nil || !strings.Contains(out, "make "+filepath.Join(r.certs, "24f6.p12")+"\n") {
+		t.Errorf("--plan: %v\n%s", err, out)
+	}
+	if out, err := r.run(t.Context(), "24f6", p12...); err != nil || !r.has("24f6.p12") {
+		t.Fatalf("got %v\n%s", err, out)
+	}
+	if out, err := r.run(t.Context(), "24f6", "--", "echo", "told"); err != nil || !strings.Contains(out, "told\n") {
+		t.Errorf("got %v\n%s", err, out)
+	}
+	out, err := r.run(t.Context(), "24f6", append(p12, "--plan", "--", "true")...)
+	if err != nil || strings.Contains(out, "run ") || strings.Contains(out, ".p12") {
+		t.Errorf("nothing is left to do, --plan: %v\n%s", err, out)
+	}
+}
+
+// The hook finds the PKCS #12 file of the certificate that it is told of.
+func TestHookFindsTheP12(t *testing.T) {
+	r := newRig(t)
+	if out, err := r.run(t.Context(), "24f6", "--p12-password-file", filepath.Join(r.dir, "p12pw"), "--", "test", "-s", filepath.Join(r.certs, "24f6.p12")); err != nil {
+		t.Errorf("got %v\n%s", err, out)
+	}
+}

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"maps"
 	"net/http"
@@ -25,6 +26,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/enrol"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
@@ -137,7 +139,7 @@ func (r *retriever) job() *enrol.Run {
 func (r *retriever) once(ctx context.Context) error {
 	job := r.job()
 	many := len(r.devices) > 1
-	bar := many && isTerminal(r.stderr) && !r.renew
+	bar := many && isTerminal(r.stderr) && !r.renew && len(r.hook) == 0 // which may print on its line
 	switch {
 	case bar:
 		job.Done = (&enrol.Bar{W: r.stderr, Total: len(r.devices)}).Done
@@ -197,13 +199,18 @@ func (r *retriever) keep(ctx context.Context) {
 	})
 }
 
-// completeP12 makes the file that was not asked for when the certificate was
-// made.
+// completeP12 judges by the file, not by what this run has changed: the
+// certificate may have been there before the file was asked for.
 func (r *retriever) completeP12(device string) error {
-	if err := saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files); err != nil {
+	if err := r.saveP12(device); err != nil {
 		return &provision.HookError{Err: err}
 	}
 	return nil
+}
+
+func (r *retriever) saveP12(device string) error {
+	attr := durable.Attr{Mode: r.keyMode, Owner: (*durable.Owner)(r.owner)}
+	return saveP12(r.p12Path(device), r.p12Password, r.identity(device).Files, attr)
 }
 
 func (r *retriever) p12Path(device string) string { return filepath.Join(r.certs, device+".p12") }
@@ -264,6 +271,8 @@ func (r *retriever) identity(device string) *provision.Identity {
 		KeyBits:    r.keyBits,
 		Files:      provision.DeviceFiles(r.certs, device, r.ca),
 		Overwrite:  r.overwrite,
+		Owner:      r.owner,
+		KeyMode:    r.keyMode,
 	}
 }
 
@@ -273,23 +282,21 @@ func (r *retriever) renewer(device string, ca provision.CA) *provision.Renewer {
 		identity.Report = func(step provision.Step) { r.report(identity.Files, step) }
 	}
 	renewer := &provision.Renewer{Identity: identity, CA: ca}
-	if r.p12Password != "" || len(r.hook) > 0 {
+	if len(r.hook) > 0 {
 		renewer.Changed = func(ctx context.Context) error { return r.changed(ctx, device, identity.Files) }
 	}
 	return renewer
 }
 
-// changed is what follows a change of a device's files.
+// changed is what follows a change of a device's files. The hook may use the
+// PKCS #12 file.
 func (r *retriever) changed(ctx context.Context, device string, files provision.Files) error {
 	if r.p12Password != "" {
-		if err := saveP12(r.p12Path(device), r.p12Password, files); err != nil {
+		if err := r.saveP12(device); err != nil {
 			return err
 		}
 	}
-	if len(r.hook) > 0 {
-		return runHook(ctx, r.hook, device, files, r.stderr)
-	}
-	return nil
+	return runHook(ctx, r.hook, device, files, r.stderr)
 }
 
 // report says what became of a file, in the original's words where it had
@@ -332,9 +339,20 @@ func (r *retriever) showPlan() error {
 				fmt.Fprintln(r.stdout, verb, s.Path)
 			}
 		}
+		r.planAfter(device)
 		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return withRemedy(errors.Join(errs...))
+}
+
+// planAfter names what an earlier run has left to do, besides the identity.
+func (r *retriever) planAfter(device string) {
+	if _, err := os.Lstat(r.p12Path(device)); r.p12In != "" && errors.Is(err, fs.ErrNotExist) {
+		fmt.Fprintln(r.stdout, "make", r.p12Path(device))
+	}
+	if r.renewer(device, nil).Pending() {
+		fmt.Fprintf(r.stdout, "run %q for %s (an earlier hook has not succeeded)\n", r.hook[0], device)
+	}
 }
 
 // withRemedy adds what to do about an error of dojot.
@@ -355,17 +373,28 @@ func remedy(err error) string {
 		return "nothing has been written for it"
 	case errors.Is(err, ejbca.ErrGenerated):
 		return "the device has its certificate already; to enrol it again, remove it from dojot and add it anew, or use --register"
+	case errors.Is(err, ejbca.ErrKey):
+		return "the key is kept; to have another made in its place that the CA takes, run this for the device alone with -w --key-type rsa --key-length 2048"
 	case errors.Is(err, ejbca.ErrDenied):
 		return "your user is not allowed to do this, or the device's password at the CA is not dojot's"
 	case errors.Is(err, ejbca.ErrNotFound):
 		return "check the names of CA and device; a device has to be created in dojot first"
 	case errors.Is(err, ejbca.ErrUnavailable):
 		return "check HOST, and that dojot's gateway, auth and EJBCA-REST run"
+	case isUnfitKey(err):
+		return "what is there is kept; bring the key back from a copy, or have another made in its place, by a run for the device alone with -w"
 	case errors.As(err, new(*provision.StepError)):
 		return "whoever failed keeps the key and certificate that were there"
 	default:
 		return "nothing has been changed"
 	}
+}
+
+// isUnfitKey tells a file that is no key from one that cannot be read or
+// written now.
+func isUnfitKey(err error) bool {
+	step, ok := errors.AsType[*provision.StepError](err)
+	return ok && step.Step == provision.StepKey && !errors.As(err, new(*fs.PathError))
 }
 
 func isTerminal(w io.Writer) bool {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 
 	pkcs12 "software.sslmate.com/src/go-pkcs12"
 
@@ -16,7 +17,7 @@ import (
 
 // saveP12 writes key, certificate and CA chain in one PKCS #12 file, as Java
 // and mobile systems want them, unless that is what it has.
-func saveP12(path, password string, files provision.Files) error {
+func saveP12(path, password string, files provision.Files, attr durable.Attr) error {
 	pair, err := files.KeyPair()
 	if err != nil {
 		return err
@@ -25,17 +26,16 @@ func saveP12(path, password string, files provision.Files) error {
 	if err != nil {
 		return err
 	}
-	private := durable.Attr{Mode: 0o600}
 	if has, err := hasP12(path, password, pair, chain); err != nil {
 		return err
 	} else if has {
-		return private.Apply(path)
+		return attr.Apply(path)
 	}
 	data, err := pkcs12.Modern.Encode(pair.PrivateKey, pair.Leaf, chain, password)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	return durable.WriteFile(path, data, private)
+	return durable.WriteFile(path, data, attr)
 }
 
 // hasP12 reports whether that is what the file has. One that it cannot make
@@ -56,5 +56,5 @@ func hasP12(path, password string, pair *tls.Certificate, chain []*x509.Certific
 		return false, err
 	}
 	_, leaf, cas, err := pkcs12.DecodeChain(have, password)
-	return err == nil && leaf.Equal(pair.Leaf) && len(cas) == len(chain) && cas[0].Equal(chain[0]), nil
+	return err == nil && leaf.Equal(pair.Leaf) && slices.EqualFunc(cas, chain, (*x509.Certificate).Equal), nil
 }

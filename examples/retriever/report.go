@@ -16,8 +16,11 @@ import (
 // keptFrom are the endings of what a report must not replace.
 var keptFrom = []string{".key", ".csr", ".crt", ".crl", ".p12"}
 
+// input is a file that the run reads, and what it is given as.
+type input struct{ as, path string }
+
 // checkReport refuses a path for the report before anything is done.
-func checkReport(path string) error {
+func checkReport(path string, inputs []input) error {
 	if path == "" || onStdout(path) {
 		return nil
 	}
@@ -30,8 +33,15 @@ func checkReport(path string) error {
 			return fmt.Errorf("want a file that does not end in %s, as those of devices do", ending)
 		}
 	}
-	if info, err := os.Stat(path); err == nil && info.IsDir() {
-		return errors.New("want a file, not a folder")
+	if info, err := os.Stat(path); err == nil {
+		if info.IsDir() {
+			return errors.New("want a file, not a folder")
+		}
+		for _, in := range inputs {
+			if read, err := os.Stat(in.path); err == nil && read.Mode().IsRegular() && os.SameFile(info, read) {
+				return fmt.Errorf("want another file than that of %s", in.as)
+			}
+		}
 	}
 	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
 		return errors.New("want a file in a folder that is there")

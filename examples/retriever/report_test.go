@@ -37,6 +37,33 @@ func TestReportRefused(t *testing.T) {
 	}
 }
 
+// Nor does it replace what the run reads.
+func TestReportReplacesNoInput(t *testing.T) {
+	r := newRig(t)
+	link, list := filepath.Join(r.dir, "link"), filepath.Join(r.dir, "list")
+	if err := os.Link(filepath.Join(r.dir, "pw"), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(list, []byte("a1b2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, option := range map[string]string{
+		filepath.Join(r.dir, "pw"): "--password-file", link: "--password-file", filepath.Join(r.dir, "p12pw"): "--p12-password-file", list: "devices",
+	} {
+		before, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := r.run(t.Context(), "24f6,@"+list, "--p12-password-file", filepath.Join(r.dir, "p12pw"), "--report", path)
+		if err == nil || status(err) != exitUsage || !strings.Contains(err.Error(), "want another file than that of "+option) {
+			t.Errorf("%s: got %v\n%s", path, err, out)
+		}
+		if after, err := os.ReadFile(path); err != nil || string(after) != string(before) {
+			t.Errorf("%s has %q, %v", path, after, err)
+		}
+	}
+}
+
 // What is no file is written to, and stays what it is.
 func TestReportToWhatIsNoFile(t *testing.T) {
 	r := newRig(t)

@@ -14,7 +14,8 @@ import (
 
 // readSecrets completes user name and passwords, unless ctx ends before they
 // are read. A read cannot be ended and is left behind. So it is not the reader
-// who sets the terminal and gives it back as it was.
+// who sets the terminal and gives it back as it was. What is asked is shown on
+// it even if stderr is somewhere else: nobody would see it there.
 func (s *settings) readSecrets(ctx context.Context, stdin *os.File, stderr io.Writer) error {
 	var terminal *term.Terminal // nil: nobody to ask
 	if fd := int(stdin.Fd()); term.IsTerminal(fd) && (s.username == "" || s.passwordIn == "") {
@@ -25,6 +26,9 @@ func (s *settings) readSecrets(ctx context.Context, stdin *os.File, stderr io.Wr
 			return fmt.Errorf("setting the terminal: %w", err)
 		}
 		defer term.Restore(fd, state)
+		if !isTerminal(stderr) {
+			stderr = stdin
+		}
 		terminal = term.NewTerminal(struct {
 			io.Reader
 			io.Writer
@@ -32,15 +36,16 @@ func (s *settings) readSecrets(ctx context.Context, stdin *os.File, stderr io.Wr
 	}
 	read := make(chan error, 1)
 	go func() { read <- s.ask(terminal, stdin) }()
+	var err error
 	select {
-	case err := <-read:
-		return err
+	case err = <-read:
 	case <-ctx.Done():
-		if terminal != nil {
-			io.WriteString(stderr, "\r\n")
-		}
-		return context.Cause(ctx)
+		err = context.Cause(ctx)
 	}
+	if err != nil && terminal != nil {
+		io.WriteString(stderr, "\r\n")
+	}
+	return err
 }
 
 func (s *settings) ask(terminal *term.Terminal, stdin io.Reader) (err error) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/url"
 	"slices"
@@ -30,8 +31,8 @@ expire or revoked is made anew, and an interrupted run is taken up.
           that devices share, the CA's certificate and revocation list, it is
           run once, for the device that came first. It is not given to a shell.
           RETRIEVER_DEVICE, _KEY, _CERT and _CA are in its environment. If it
-          fails, the next run runs it again; after 5 minutes it is killed and
-          has failed.
+          fails, the next run that has a HOOK runs it again; after 5 minutes it
+          is killed and has failed.
 
 One device:
   retriever http://localhost:8000 24f6 -u admin
@@ -40,8 +41,8 @@ One device:
 A thousand, with a report:
   retriever http://localhost:8000 'dev[0001-1000]' IOTmidCA -u admin --password-file pw --report report.json
 
-Once a day from cron, and a service that is told:
-  retriever http://localhost:8000 24f6 IOTmidCA -u admin --password-file pw --renew -- systemctl reload sensor
+Once a day from root's cron, and a service of another user's that is told:
+  retriever http://localhost:8000 24f6 IOTmidCA -u admin --password-file pw --renew --owner sensor -- systemctl reload sensor
 
 One retriever at a time works in a folder. When it is asked to end, it begins no
 other device and gives those under way 10 seconds; asked again, it ends at once.
@@ -67,6 +68,8 @@ type settings struct {
 	dns                   []string
 	ips                   []net.IP
 	certs                 string
+	owner                 *provision.Owner
+	keyMode               fs.FileMode // of what has a key in it
 	template              string
 	register              bool
 	renew, daemon, plan   bool
@@ -79,7 +82,7 @@ type settings struct {
 }
 
 func parse(args []string, stdout io.Writer) (*settings, error) {
-	s := &settings{}
+	s := &settings{keyMode: 0o600}
 	flags := pflag.NewFlagSet("retriever", pflag.ContinueOnError)
 	flags.SortFlags = false
 	flags.SetOutput(io.Discard) // main prints the error once
@@ -93,6 +96,7 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 	flags.IPSliceVarP(&s.ips, "ip", "i", nil, "an address of the device, for its certificate; may be repeated")
 	flags.BoolVar(&s.skipVerify, "skip-https-check", false, "do not verify the certificate of HOST: whoever is in between gets your password")
 	flags.StringVar(&s.certs, "certs", "certs", "the folder for the files")
+	owner := flags.String("owner", "", "USER, USER:GROUP or :GROUP to whom the files are to belong, by name or number, for a service that does not run as you; keys are for USER alone, or for the GROUP, too, if there is one")
 	flags.StringVar(&s.template, "common-name", "{device}", "the certificate's common name: {device} and {tenant} are filled in; dojot 0.5 wants {tenant}:{device}")
 	flags.BoolVar(&s.register, "register", false, "register the device at the CA first, so that it may enrol, again too; takes an administrator's rights")
 	flags.BoolVar(&s.plan, "plan", false, "say what would be done, judging by the files alone, and do nothing")
@@ -123,6 +127,12 @@ func parse(args []string, stdout io.Writer) (*settings, error) {
 		s.ca = positional[2]
 	case s.ca == "":
 		s.ca = ejbca.DefaultCA
+	}
+	if flags.Changed("owner") {
+		var err error
+		if s.owner, s.keyMode, err = parseOwner(*owner); err != nil {
+			return nil, &usageError{fmt.Errorf("--owner %q: %w", *owner, err)}
+		}
 	}
 	if err := s.check(positional, *keyType); err != nil {
 		return nil, &usageError{err}
@@ -175,16 +185,31 @@ func (s *settings) check(positional []string, keyType string) (err error) {
 	if s.keyType, err = provision.ParseKeyType(keyType); err != nil {
 		return err
 	}
+	if strings.ContainsAny(strings.NewReplacer("{device}", "", "{tenant}", "").Replace(s.template), "{}") {
+		return fmt.Errorf("--common-name %q: want no braces but those of {device} and {tenant}", s.template)
+	}
+	if len(s.devices) > 1 && !strings.Contains(s.template, "{device}") {
+		return fmt.Errorf("--common-name %q: want {device} in it, or all devices would be one", s.template)
+	}
 	if s.plan && strings.Contains(s.template, "{tenant}") {
 		return errors.New("--plan: want a --common-name without {tenant}, which only a login tells")
 	}
 	if s.daemon && s.overwrite {
 		return errors.New("--daemon and --overwrite: want one of them, or certificates would be made for ever")
 	}
+	if s.renew && s.overwrite {
+		return errors.New("--renew and --overwrite: want one of them, or certificates would be made each time")
+	}
 	if s.daemon && (s.reportTo != "" || s.plan) {
 		return errors.New("--daemon: want none of --report and --plan, which are for a run that ends")
 	}
-	if err := checkReport(s.reportTo); err != nil {
+	inputs := []input{{"--password-file", s.passwordIn}, {"--p12-password-file", s.p12In}}
+	for part := range strings.SplitSeq(positional[1], ",") {
+		if path, ok := strings.CutPrefix(part, "@"); ok {
+			inputs = append(inputs, input{"devices", path})
+		}
+	}
+	if err := checkReport(s.reportTo, inputs); err != nil {
 		return fmt.Errorf("--report %s: %w", s.reportTo, err)
 	}
 	// The identities are made from all of the above; what cannot be used

@@ -38,6 +38,16 @@ func openTerminal(t *testing.T) (program, user *os.File) {
 	return program, user
 }
 
+// watch passes on what the terminal shows, until the program's end is closed.
+func watch(user *os.File, out io.Writer) (ended <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		io.Copy(out, user)
+	}()
+	return done
+}
+
 // Who is asked for a name or a password can end the program instead, and has
 // the terminal as it was.
 func TestPromptsEnd(t *testing.T) {
@@ -56,10 +66,10 @@ func TestPromptsEnd(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			ended := errors.New("asked to end")
-			out := &watched{until: tc.prompt, then: func() { cancel(ended) }}
+			watch(user, &watched{until: tc.prompt, then: func() { cancel(ended) }})
 			result := make(chan error, 1)
 			go func() {
-				result <- run(ctx, append([]string{"http://127.0.0.1:1", "24f6"}, tc.args...), program, out, out)
+				result <- run(ctx, append([]string{"http://127.0.0.1:1", "24f6"}, tc.args...), program, io.Discard, io.Discard)
 			}()
 			select {
 			case err := <-result:
@@ -77,7 +87,8 @@ func TestPromptsEnd(t *testing.T) {
 	}
 }
 
-// While an answer is typed, Ctrl-C is a key like others, and no answer.
+// While an answer is typed, Ctrl-C is a key like others, and no answer. The
+// error has a line of its own.
 func TestCtrlCAtAPrompt(t *testing.T) {
 	for _, tc := range []struct {
 		prompt, want string
@@ -89,11 +100,17 @@ func TestCtrlCAtAPrompt(t *testing.T) {
 		t.Run(tc.prompt, func(t *testing.T) {
 			program, user := openTerminal(t)
 			out := &watched{until: tc.prompt, then: func() { user.WriteString("\x03") }}
+			shown := watch(user, out)
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			err := run(ctx, append([]string{"http://127.0.0.1:1", "24f6"}, tc.args...), program, out, out)
+			err := run(ctx, append([]string{"http://127.0.0.1:1", "24f6"}, tc.args...), program, io.Discard, program)
 			if err == nil || err.Error() != tc.want {
 				t.Errorf("got %v, want %s", err, tc.want)
+			}
+			program.Close()
+			<-shown
+			if got := out.String(); got != tc.prompt+"\r\n" {
+				t.Errorf("shown %q", got)
 			}
 		})
 	}
@@ -102,22 +119,19 @@ func TestCtrlCAtAPrompt(t *testing.T) {
 // Both answers may come at once, as from a paste, and only the name is shown.
 func TestBothPrompts(t *testing.T) {
 	program, user := openTerminal(t)
-	shown := make(chan string)
-	go func() {
-		text, _ := io.ReadAll(user) // ends with the error of a terminal that was closed
-		shown <- string(text)
-	}()
-	paste := &watched{until: "username: ", then: func() { user.WriteString("admin\rs3cret\r") }}
+	out := &watched{until: "username: ", then: func() { user.WriteString("admin\rs3cret\r") }}
+	shown := watch(user, out)
 	s := &settings{}
-	if err := s.readSecrets(t.Context(), program, io.MultiWriter(program, paste)); err != nil {
+	if err := s.readSecrets(t.Context(), program, program); err != nil {
 		t.Fatal(err)
 	}
 	if s.username != "admin" || s.password != "s3cret" {
 		t.Errorf("read %q and %q", s.username, s.password)
 	}
 	program.Close()
+	<-shown
 	const want = "enter your dojot username: admin\r\nenter password for admin: \r\n"
-	if got := <-shown; got != want {
+	if got := out.String(); got != want {
 		t.Errorf("shown %q, want %q", got, want)
 	}
 }

@@ -259,6 +259,37 @@ func TestRunEndsWithoutAnswer(t *testing.T) {
 	})
 }
 
+// deaf is a CA that does not even heed its context.
+type deaf struct {
+	*signer
+	asked   func()
+	release chan struct{}
+}
+
+func (d deaf) Sign(context.Context, *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	d.asked()
+	<-d.release
+	return nil, errors.New("too late")
+}
+
+// What cannot be ended, such as the making of a long key, is left behind.
+func TestRunEndsWithoutWhatCannotBeEnded(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		ca := deaf{newSigner(t), cancel, make(chan struct{})}
+		time.AfterFunc(time.Hour, func() { close(ca.release) })
+		began := time.Now()
+		report := (&enrol.Run{Devices: []string{"a", "b"}, Parallel: 1, Renewer: func(device string) *provision.Renewer {
+			return localRenewer(dir, device, ca)
+		}}).Do(ctx)
+		if got, want := statuses(report), "a failed, b skipped"; got != want || time.Since(began) != 13*time.Second || !errors.Is(report.Devices[0].Err, context.Canceled) {
+			t.Errorf("got %s (%v) after %v, want %s after 13 s", got, report.Err(), time.Since(began), want)
+		}
+		<-ca.release
+	})
+}
+
 // What else a device needs is done for those that are good, and a failure is
 // one device's.
 func TestRunAlso(t *testing.T) {
@@ -270,12 +301,11 @@ func TestRunAlso(t *testing.T) {
 		}
 		return nil
 	}
-	if got, want := statuses(run.Do(t.Context())), "a made, b made"; got != want {
-		t.Errorf("got %s, want %s", got, want)
-	}
-	report := run.Do(t.Context())
-	if got, want := statuses(report), "a failed, b kept"; got != want || report.Devices[0].Error != "disk full" {
-		t.Errorf("got %s (%v), want %s", got, report.Err(), want)
+	for _, want := range []string{"a failed, b made", "a failed, b kept"} {
+		report := run.Do(t.Context())
+		if got := statuses(report); got != want || report.Devices[0].Error != "disk full" {
+			t.Errorf("got %s (%v), want %s", got, report.Err(), want)
+		}
 	}
 }
 

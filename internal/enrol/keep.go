@@ -8,11 +8,13 @@ import (
 )
 
 const (
-	keepEvery  = time.Hour   // and up to a quarter sooner, at random
-	firstRetry = time.Minute // after a failure; doubled with each, up to keepEvery
+	keepEvery    = time.Hour   // and up to a quarter sooner, at random
+	firstRetry   = time.Minute // after a failure; doubled with each, up to keepEvery
+	shortestWait = time.Second
 )
 
-// Keep has all devices seen to, again and again until ctx ends. Each round is a
+// Keep has all devices seen to, again and again until ctx ends: each hour or
+// so, and sooner where a certificate would not last until then. Each round is a
 // run of its own, so that no more devices are worked on at once than it says,
 // and so that a [Shared] CA is asked anew. It tells done of each device, for
 // the log. An error says why there was no run.
@@ -24,6 +26,9 @@ func Keep(ctx context.Context, logger *slog.Logger, round func(done func(Result)
 			return
 		}
 		wait := keepEvery - rand.N(keepEvery/4)
+		if err == nil {
+			wait = report.untilNextLook(wait)
+		}
 		if err == nil && report.Err() == nil {
 			retry = firstRetry
 		} else {
@@ -41,6 +46,17 @@ func Keep(ctx context.Context, logger *slog.Logger, round func(done func(Result)
 			return
 		}
 	}
+}
+
+// untilNextLook is how long no certificate has to be looked at, at most longest.
+func (r *Report) untilNextLook(longest time.Duration) time.Duration {
+	wait := longest
+	for _, d := range r.Devices {
+		if !d.nextLook.IsZero() {
+			wait = min(wait, time.Until(d.nextLook))
+		}
+	}
+	return max(wait, shortestWait)
 }
 
 // logTo logs what became of the devices of one round.

@@ -60,6 +60,42 @@ func TestKeep(t *testing.T) {
 	})
 }
 
+// Certificates that do not last until the next round are seen to before, but
+// with pauses: these have two minutes, one of them in the past, so a thirtieth
+// is four seconds.
+func TestKeepShortLived(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		ca := newSigner(t)
+		ca.life = time.Minute
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer cancel()
+		rounds, began := 0, time.Now()
+		checkAll := func() {
+			for _, device := range []string{"a", "b", "c"} {
+				leaf, err := provision.DeviceFiles(dir, device, "ca").Leaf()
+				if err != nil || time.Now().After(leaf.NotAfter) {
+					t.Errorf("%s has lapsed after %v (%v)", device, time.Since(began), err)
+				}
+			}
+		}
+		enrol.Keep(ctx, slog.New(slog.DiscardHandler), func(done func(enrol.Result)) (*enrol.Report, error) {
+			if rounds++; rounds > 1 {
+				checkAll()
+			}
+			since := time.Since(began)
+			ca.down = 5*time.Minute < since && since < 5*time.Minute+20*time.Second
+			return (&enrol.Run{Devices: []string{"a", "b", "c"}, Parallel: 1, Done: done, Renewer: func(device string) *provision.Renewer {
+				return localRenewer(dir, device, ca)
+			}}).Do(ctx), nil
+		})
+		checkAll()
+		if rounds > 10*60/4+1 {
+			t.Errorf("%d rounds", rounds)
+		}
+	})
+}
+
 // What became of a device is logged when it is known, even if the round is cut.
 func TestKeepLogsEachDevice(t *testing.T) {
 	ca, dir := newSigner(t), t.TempDir()
@@ -91,6 +127,8 @@ func localRenewer(dir, device string, ca provision.CA) *provision.Renewer {
 type signer struct {
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
+	life time.Duration // of certificates
+	down bool
 }
 
 func newSigner(t *testing.T) *signer {
@@ -105,7 +143,7 @@ func newSigner(t *testing.T) *signer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &signer{cert, key}
+	return &signer{cert: cert, key: key, life: 365 * 24 * time.Hour}
 }
 
 func (s *signer) Chain(context.Context) ([]*x509.Certificate, error) {
@@ -113,8 +151,11 @@ func (s *signer) Chain(context.Context) ([]*x509.Certificate, error) {
 }
 
 func (s *signer) Sign(_ context.Context, csr *x509.CertificateRequest) ([]*x509.Certificate, error) {
+	if s.down {
+		return nil, errors.New("it is down")
+	}
 	cert, err := certify(&x509.Certificate{Subject: csr.Subject,
-		NotBefore: time.Now().Add(-time.Minute), NotAfter: s.cert.NotAfter}, s.cert, csr.PublicKey, s.key)
+		NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(s.life)}, s.cert, csr.PublicKey, s.key)
 	return []*x509.Certificate{cert}, err
 }
 

@@ -30,8 +30,8 @@ type Run struct {
 	// of GOMAXPROCS: while some wait for the CA or the disk, others make keys.
 	Parallel int
 	// Also, if not nil, does what else there is to do for a device whose files
-	// were good. It may be called from several goroutines at a time. If it
-	// fails, so has the device.
+	// are good, whether or not they are new. It may be called from several
+	// goroutines at a time. If it fails, so has the device.
 	Also func(device string) error
 	// Done, if not nil, is told of each device, one at a time, as soon as it is
 	// known what became of it.
@@ -61,6 +61,8 @@ type Result struct {
 
 	Err   error            `json:"-"`
 	Steps []provision.Step `json:"-"`
+
+	nextLook time.Time // at the certificate there is; zero: there is none
 }
 
 // A Report is what became of all, in the order of Run.Devices.
@@ -86,8 +88,16 @@ func (r *Report) Err() error {
 // end. The CA may have signed already, and dojot's does so once for a device.
 const grace = 10 * time.Second
 
+// heeding is how long they may then take to end.
+const heeding = 3 * time.Second
+
+// errLeft is of a device that did not end.
+var errLeft = fmt.Errorf("left behind while a key was made, which can take minutes, or the disk did not answer: %w", context.Canceled)
+
 // Do sees to all devices, or, when ctx ends, to those under way, which have 10
-// seconds more. A failure is one device's; the others go on.
+// seconds more. A failure is one device's; the others go on. What cannot be
+// ended then, such as the making of a long key, is left behind a little later:
+// Do is for programs that end with their ctx.
 func (r *Run) Do(ctx context.Context) *Report {
 	report := &Report{Began: time.Now(), Count: map[Status]int{}, Devices: make([]Result, len(r.Devices))}
 	parallel := r.Parallel
@@ -96,6 +106,8 @@ func (r *Run) Do(ctx context.Context) *Report {
 	}
 	underWay, stop := outlast(ctx, grace)
 	defer stop()
+	ended, stop := outlast(ctx, grace+heeding)
+	defer stop()
 	var mu sync.Mutex
 	var work errgroup.Group
 	work.SetLimit(parallel)
@@ -103,7 +115,13 @@ func (r *Run) Do(ctx context.Context) *Report {
 		work.Go(func() error {
 			result := Result{Device: device, Status: Skipped, Err: ctx.Err()}
 			if result.Err == nil {
-				result = r.one(underWay, device)
+				seen := make(chan Result, 1)
+				go func() { seen <- r.one(underWay, device) }()
+				select {
+				case result = <-seen:
+				case <-ended.Done():
+					result.Status, result.Err = Failed, errLeft
+				}
 			}
 			if result.Err != nil {
 				result.Error = result.Err.Error()
@@ -145,12 +163,13 @@ func (r *Run) one(ctx context.Context, device string) Result {
 	}
 	if leaf, leafErr := renewer.Identity.Files.Leaf(); leafErr == nil {
 		result.NotAfter = &leaf.NotAfter
+		result.nextLook = renewer.NextLook(leaf)
 	}
 	if Harmless(err) {
 		warnings = append(warnings, err.Error())
 		err = nil
 	}
-	if err == nil && result.Status == Kept && r.Also != nil {
+	if err == nil && r.Also != nil {
 		err = r.Also(device)
 	}
 	if err != nil {
