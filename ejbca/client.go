@@ -13,6 +13,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 )
 
 // Limits of what a service may send.
@@ -66,7 +68,7 @@ type request struct {
 // do makes the request, again where that is safe, and decodes the answer into
 // answer if that isn't nil.
 func (c *Client) do(ctx context.Context, r request, answer any) error {
-	target, err := c.target(r)
+	target, shown, err := c.target(r)
 	if err != nil {
 		return fmt.Errorf("ejbca: %s: %w", r.op, err)
 	}
@@ -78,7 +80,7 @@ func (c *Client) do(ctx context.Context, r request, answer any) error {
 	}
 	repeatable := r.method == http.MethodGet || r.method == http.MethodPut
 	for n := 1; ; n++ {
-		resp, err := c.once(ctx, r, target, body, answer)
+		resp, err := c.once(ctx, r, target, shown, body, answer)
 		if err == nil || !repeatable || ctx.Err() != nil || !temporary(err) {
 			return err
 		}
@@ -96,39 +98,28 @@ func (c *Client) do(ctx context.Context, r request, answer any) error {
 	}
 }
 
-// target is the address, with each segment escaped on its own.
-func (c *Client) target(r request) (*url.URL, error) {
-	base, err := url.Parse(strings.TrimRight(c.BaseURL, "/"))
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, fmt.Errorf("base URL %q (want http://host:port or https://…)", redacted(c.BaseURL))
+// target is the address, with each segment escaped on its own. shown is what
+// errors call it.
+func (c *Client) target(r request) (target *url.URL, shown string, err error) {
+	base, err := httpurl.Parse(c.BaseURL)
+	if err != nil {
+		return nil, "", fmt.Errorf("base URL %w", err)
 	}
+	segments := make([]string, len(r.path))
 	for i, segment := range r.path {
 		if segment == "" || segment == "." || segment == ".." {
-			return nil, fmt.Errorf("name %q can't be part of an address", segment)
+			return nil, "", fmt.Errorf("name %q can't be part of an address", segment)
 		}
-		r.path[i] = url.PathEscape(segment)
+		segments[i] = url.PathEscape(segment)
 	}
-	target, err := url.Parse(base.String() + "/" + strings.Join(r.path, "/"))
-	if err != nil {
-		return nil, err
-	}
+	target = base.JoinPath(segments...)
 	target.RawQuery = r.query.Encode()
-	return target, nil
-}
-
-func redacted(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return ""
-	}
-	return u.Redacted()
+	return target, strings.TrimRight(httpurl.Shown(c.BaseURL), "/") + "/" + strings.Join(segments, "/"), nil
 }
 
 // once makes the request once. resp has no body left.
-func (c *Client) once(ctx context.Context, r request, target *url.URL, body []byte, answer any) (resp *http.Response, err error) {
-	shown := *target
-	shown.RawQuery = ""
-	fail := &Error{Op: r.op, URL: shown.Redacted()}
+func (c *Client) once(ctx context.Context, r request, target *url.URL, shown string, body []byte, answer any) (resp *http.Response, err error) {
+	fail := &Error{Op: r.op, URL: shown}
 	defer func() {
 		// A cancelled call is no word about the service.
 		if e := (*Error)(nil); errors.As(err, &e) && e.StatusCode == 0 && ctx.Err() != nil {

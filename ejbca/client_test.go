@@ -621,6 +621,21 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
+// An address that is broken is quoted without the password that is in it.
+func TestSecretsInAddresses(t *testing.T) {
+	for _, url := range []string{
+		"admin:sesame@ejbca:5583", "http:admin:sesame@ejbca:5583", "http:///admin:sesame@ejbca:5583",
+		"http://admin:ses%ame@ejbca:5583", "http://admin:sesame@127.0.0.1:1?token=sesame",
+	} {
+		_, err := (&ejbca.Client{BaseURL: url, RetryBackoff: func(int, *http.Response) time.Duration { return 0 }}).CAs(t.Context())
+		for _, text := range []string{fmt.Sprint(err), (&ejbca.Credentials{BaseURL: url}).String()} {
+			if strings.Contains(text, "ame") || !strings.Contains(text, "…@") {
+				t.Errorf("%s: got %s", url, text)
+			}
+		}
+	}
+}
+
 // A service that quotes the request does not get the password into errors.
 func TestSecretsAreNotQuoted(t *testing.T) {
 	for _, form := range []string{`{"message":"boom %s"}`, "<h1>boom</h1> %s", strings.Repeat("x", 290) + "%s"} {

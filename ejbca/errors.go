@@ -36,7 +36,7 @@ var (
 type Error struct {
 	// Op is what was tried, such as `sign for "admin:5c6512"`.
 	Op string
-	// URL is where, without the query and any password.
+	// URL is where, without the query, any user and password.
 	URL string
 	// StatusCode is the HTTP status, or 0 when there was no answer.
 	StatusCode int

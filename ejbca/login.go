@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 )
 
 // Claims is what a token of dojot says.
@@ -150,7 +152,7 @@ func (c *Credentials) Login(ctx context.Context) (jwt string, err error) {
 
 // String describes the credentials without the password.
 func (c *Credentials) String() string {
-	return fmt.Sprintf("%q at %q", c.Username, redacted(c.BaseURL))
+	return fmt.Sprintf("%q at %q", c.Username, httpurl.Shown(c.BaseURL))
 }
 
 // Format prints what String returns, whatever the verb.
