@@ -231,7 +231,7 @@ func (c *Client) Status(ctx context.Context, issuer *x509.Certificate, serial *b
 	}
 	why, known := reason.Parse(answer.Status.Reason)
 	if !known {
-		return Status{}, fmt.Errorf("ejbca: %s: unknown reason %q (want %s or one of %s)", op, answer.Status.Reason, reason.NotRevoked, reason.Known())
+		return Status{}, fmt.Errorf("ejbca: %s: unknown reason %q (want %s or one of %s)", op, shorten(answer.Status.Reason), reason.NotRevoked, reason.Known())
 	}
 	return Status{Revoked: true, Reason: why, At: answer.Status.Date}, nil
 }

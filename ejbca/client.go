@@ -3,6 +3,7 @@ package ejbca
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -136,12 +137,18 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, shown str
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	hidden := secrets{r.secret}
+	if password, has := target.User.Password(); has {
+		sent := base64.StdEncoding.EncodeToString([]byte(target.User.Username() + ":" + password))
+		hidden = append(hidden, password, sent)
+	}
 	if c.Token != nil && !r.login {
 		token, err := c.Token(ctx)
 		if err != nil {
 			return nil, err
 		}
 		req.Header.Set("Authorization", "Bearer "+token)
+		hidden = append(hidden, token)
 	}
 	resp, err = c.withoutRedirects().Do(req)
 	if err != nil {
@@ -149,7 +156,7 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, shown str
 		if u := (*url.Error)(nil); errors.As(err, &u) {
 			err = u.Err
 		}
-		fail.Err = err
+		fail.Err = hidden.hideIn(err)
 		return nil, fail
 	}
 	defer resp.Body.Close()
@@ -161,10 +168,10 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, shown str
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// A page that breaks off still says what its status says.
-		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data[:min(len(data), 64<<10)], r.secret)
+		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data, hidden)
 		if to, err := resp.Location(); err == nil {
-			to.RawQuery = ""
-			fail.Message = "redirect to " + to.Redacted()
+			to = &url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path, RawPath: to.RawPath}
+			fail.Message = shorten(hidden.hide("redirect to " + to.String()))
 		}
 		fail.RetryAfter = retryAfter(resp)
 		return resp, fail
@@ -183,7 +190,7 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, shown str
 	if err := json.Unmarshal(data, answer); err != nil {
 		fail.Err = fmt.Errorf("answer isn't what was expected: %w", err)
 		if !r.login { // whose answers hold a token
-			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data[:min(len(data), 64<<10)], r.secret))
+			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data, hidden))
 		}
 		return resp, fail
 	}

@@ -439,6 +439,7 @@ func TestStrangeAnswers(t *testing.T) {
 	sign := func() error { _, err := c.Sign(ctx, "a", "b", requests()[0]); return err }
 	chain := func() error { _, err := c.Chain(ctx, ca); return err }
 	list := func() error { _, err := c.CRL(ctx, ca); return err }
+	status := func() error { _, err := c.Status(ctx, s.Root(), big.NewInt(1)); return err }
 	html := `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 <title>500 Internal Server Error</title>
 <h1>Internal Server Error</h1>
@@ -465,6 +466,8 @@ func TestStrangeAnswers(t *testing.T) {
 		{"status as Python prints it", sign, 200, `{"status":"{'data': b'MII', 'responseType': 'CERTIFICATE'}"}`, "isn't a JSON object with data and responseType"},
 		{"unknown response type", sign, 200, signed("MAA=", "CRL"), `unknown responseType "CRL"`},
 		{"PKCS#7 that is none", sign, 200, signed("MAA=", "PKCS7"), "PKCS#7"},
+		{"endless response type", sign, 200, signed("MAA=", strings.Repeat("x", 100_000)), "unknown responseType"},
+		{"endless reason", status, 200, `{"status":{"reason":"` + strings.Repeat("x", 100_000) + `"}}`, "unknown reason"},
 		{"nothing signed", sign, 200, `{}`, "isn't a JSON object"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -636,25 +639,73 @@ func TestSecretsInAddresses(t *testing.T) {
 	}
 }
 
-// A service that quotes the request does not get the password into errors.
+// A service that quotes the request gets neither password nor token into
+// errors.
 func TestSecretsAreNotQuoted(t *testing.T) {
-	for _, form := range []string{`{"message":"boom %s"}`, "<h1>boom</h1> %s", strings.Repeat("x", 290) + "%s"} {
+	const token = "eyJ0eXAi.S3c.c2ln"
+	for _, form := range []string{`{"message":"boom %s"}`, `{"error":"boom %s"}`, "<h1>boom</h1> %s", strings.Repeat("x", 290) + "%s"} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			body, _ := io.ReadAll(r.Body)
-			text, _ := json.Marshal(string(body))
+			said := r.Header.Get("Authorization") + " " + string(body)
+			if strings.HasPrefix(form, "{") {
+				text, _ := json.Marshal(said)
+				said = strings.Trim(string(text), `"`)
+			}
 			w.WriteHeader(http.StatusInternalServerError)
-			fmt.Fprintf(w, form, strings.Trim(string(text), `"`))
+			fmt.Fprintf(w, form, said)
 		}))
 		defer server.Close()
-		c := &ejbca.Client{BaseURL: server.URL}
-		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "S3cretPassw0rd"}).Token(t.Context())
-		_, signErr := c.Sign(t.Context(), "a", "S3cretPassw0rd", requests()[0])
-		userErr := c.PutUser(t.Context(), &ejbca.User{Name: "a", Password: "S3cretPassw0rd"})
-		for _, err := range []error{loginErr, signErr, userErr} {
-			if err == nil || strings.Contains(err.Error(), "S3c") {
-				t.Errorf("got %v", err)
+		for _, password := range []string{"S3cretPassw0rd", `S3c"ret`, "S3c<ret>&", "S3c  ret", "S3c\tret", "<S3c>", "S3cé"} {
+			c := &ejbca.Client{BaseURL: server.URL, Token: func(context.Context) (string, error) { return token, nil }}
+			_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: password}).Token(t.Context())
+			_, signErr := c.Sign(t.Context(), "a", password, requests()[0])
+			userErr := c.PutUser(t.Context(), &ejbca.User{Name: "a", Password: password})
+			_, caErr := c.CAs(t.Context())
+			basic := &ejbca.Client{BaseURL: strings.Replace(server.URL, "//", "//u:S3cret@", 1)}
+			_, basicErr := basic.CAs(t.Context())
+			for _, err := range []error{loginErr, signErr, userErr, caErr, basicErr} {
+				if err == nil || strings.Contains(err.Error(), "S3c") || strings.Contains(err.Error(), "dTpTM2NyZXQ=") || !strings.Contains(err.Error(), "status 500") {
+					t.Errorf("%q: got %v", password, err)
+				}
 			}
 		}
+	}
+}
+
+// Neither does one that doesn't speak HTTP, at any length.
+func TestSecretsInOtherProtocols(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no HTTP":          "S3cret %s\r\n\r\n",
+		"broken header":    "HTTP/1.1 200 OK\r\nS3cret %s\r\n\r\n",
+		"broken redirect":  "HTTP/1.1 302 Found\r\nLocation: http://x/%%zz?S3cret=%s\r\n\r\n",
+		"redirect":         "HTTP/1.1 302 Found\r\nLocation: http://x/S3cret/%s\r\n\r\n",
+		"redirect's extra": "HTTP/1.1 302 Found\r\nLocation: http://u:S3cret@x/%s?S3cret#S3cret\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					conn.Read(make([]byte, 1<<16))
+					fmt.Fprintf(conn, answer, strings.Repeat("x", 100_000))
+					conn.Close()
+				}
+			}()
+			c := &ejbca.Client{
+				BaseURL: "http://" + l.Addr().String(),
+				Token:   func(context.Context) (string, error) { return "S3cret", nil },
+			}
+			if _, err := c.CAs(t.Context()); err == nil || strings.Contains(err.Error(), "S3cret") || len(err.Error()) > 1200 {
+				t.Errorf("got %.1500v", err)
+			}
+		})
 	}
 }
 
@@ -665,7 +716,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	defer other.Close()
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusTemporaryRedirect} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, other.URL+"/auth?token=S3cret", status)
+			http.Redirect(w, r, other.URL+"/auth?token=S3cret#S3cret", status)
 		}))
 		defer server.Close()
 		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "admin"}).Token(t.Context())

@@ -126,23 +126,19 @@ func brokenOff(err error) bool {
 
 const maxMessage = 300
 
-// messageOf gets the text out of an answer that isn't 200, which may quote the
-// request, but not the secret in it.
-func messageOf(body []byte, secret string) string {
+// messageOf gets the text out of an answer that isn't what was hoped for, which
+// may quote the request, but not the secrets in it.
+func messageOf(body []byte, hidden secrets) string {
+	body = body[:min(len(body), 64<<10)]
 	var m struct{ Message string }
-	text := string(body)
 	if json.Unmarshal(body, &m) == nil && m.Message != "" {
-		text = m.Message
-	} else {
-		if strings.HasPrefix(strings.TrimSpace(text), "<") {
-			text = withoutTags(text)
-		}
-		text = strings.Join(strings.Fields(text), " ")
+		return shorten(hidden.hide(m.Message))
 	}
-	if secret != "" {
-		text = strings.ReplaceAll(text, secret, "…")
+	text := hidden.hide(string(body)) // while it is as it was sent
+	if strings.HasPrefix(strings.TrimSpace(text), "<") {
+		text = withoutTags(text)
 	}
-	return shorten(text)
+	return shorten(strings.Join(strings.Fields(text), " "))
 }
 
 // withoutTags turns <h1>Not so</h1> into " Not so ".
