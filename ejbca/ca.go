@@ -153,6 +153,9 @@ func (c *Client) list(ctx context.Context, what, ca string, query url.Values) (*
 	if err := c.do(ctx, request{op: op, method: http.MethodGet, path: []string{"ca", ca, "crl"}, query: query, limit: maxCRLAnswer}, &answer); err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil { // making sense of a large list takes long
+		return nil, fmt.Errorf("ejbca: %s: %w", op, err)
+	}
 	list, err := crl.Parse([]byte(answer.CRL))
 	if err != nil {
 		return nil, fmt.Errorf("ejbca: %s: %w", op, err)

@@ -94,7 +94,8 @@ func (c *Client) do(ctx context.Context, r request, answer any) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return err
+			// A cancelled call is no word about the service.
+			return &Error{Op: r.op, URL: shown, Err: ctx.Err()}
 		}
 	}
 }

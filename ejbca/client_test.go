@@ -426,6 +426,56 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// Nobody waits for a list any more when it comes in: making sense of a large
+// one takes long.
+func TestCancelledWhileReading(t *testing.T) {
+	_, c := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.HTTPClient = &http.Client{Transport: atTheEnd{cancel}}
+	if _, err := c.CRL(ctx, ca); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// atTheEnd is a network that does something once an answer has been read.
+type atTheEnd struct{ do func() }
+
+func (a atTheEnd) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		resp.Body = &endingBody{resp.Body, a.do}
+	}
+	return resp, err
+}
+
+type endingBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b *endingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.end()
+	}
+	return n, err
+}
+
+// One cancelled while it waits to ask again, which the service wanted.
+func TestCancelledWhileWaiting(t *testing.T) {
+	s, c := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.RetryBackoff = func(int, *http.Response) time.Duration { cancel(); return time.Hour }
+	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	_, err := c.CAs(ctx)
+	if e, ok := errors.AsType[*ejbca.Error](err); !errors.Is(err, context.Canceled) || errors.Is(err, ejbca.ErrUnavailable) || !ok || e.StatusCode != 0 {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
 func TestStrangeAnswers(t *testing.T) {
 	s, c := newServer(t)
 	ctx := t.Context()
@@ -516,6 +566,19 @@ func TestStrangeAnswers(t *testing.T) {
 		})
 		if _, err := c.User(ctx, "a"); !errors.Is(err, ejbca.ErrNotFound) {
 			t.Errorf("got %v, want ErrNotFound", err)
+		}
+	})
+	t.Run("another user", func(t *testing.T) {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			io.WriteString(w, `{"user":[{"username":"somebody/else"},{"username":"`+strings.Repeat("x", 10_000)+`"}]}`)
+			return true
+		})
+		u, err := c.User(ctx, "me")
+		if err == nil || errors.Is(err, ejbca.ErrNotFound) || !strings.Contains(err.Error(), `find user "me": the answer is user "somebody/else"`) {
+			t.Errorf("got %v, %v", u, err)
+		}
+		if u, err = c.User(ctx, "somebody;else"); err != nil || u.Name != "somebody/else" { // EJBCA's way to store that name
+			t.Errorf("got %v, %v", u, err)
 		}
 	})
 	t.Run("date without fraction", func(t *testing.T) {
