@@ -613,33 +613,78 @@ func pkcs7(certs ...[]byte) []byte {
 	return tlv(0x30, append(oid, tlv(0xa0, tlv(0x30, data))...))
 }
 
+// A hierarchy as a service shows it, with what is around it.
 func TestChainOfSubCA(t *testing.T) {
 	root, rootKey := newCA(t, "root", nil, nil)
 	protocol, protocolKey := newCA(t, "PROTOCOL", root, rootKey)
 	mqtt, _ := newCA(t, "MQTT", protocol, protocolKey)
-	impostor, _ := newCA(t, "root", nil, nil)
-	cas := map[string]*x509.Certificate{"impostor": impostor, "IOTmidCA": root, "PROTOCOL": protocol, "MQTT": mqtt}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ca" {
-			var list []map[string]any
-			for name := range cas {
-				list = append(list, map[string]any{"id": -5, "name": name})
-			}
-			json.NewEncoder(w).Encode(map[string]any{"CAs": list})
-			return
-		}
-		cert := cas[strings.TrimPrefix(r.URL.Path, "/ca/")]
-		json.NewEncoder(w).Encode(map[string]any{"certificate": base64.StdEncoding.EncodeToString(cert.Raw)})
-	}))
-	defer server.Close()
-	c := &ejbca.Client{BaseURL: server.URL}
-	chain, err := c.Chain(t.Context(), "MQTT")
-	if err != nil || !slices.EqualFunc(chain, []*x509.Certificate{mqtt, protocol, root}, (*x509.Certificate).Equal) {
-		t.Errorf("got %v, %v, want MQTT, PROTOCOL, root", chain, err)
+	impostor, _ := newCA(t, "PROTOCOL", nil, nil)
+	good := []*x509.Certificate{mqtt, protocol, root}
+	type listed struct {
+		name string
+		is   any // a certificate, or a status
 	}
-	delete(cas, "IOTmidCA")
-	if _, err := c.Chain(t.Context(), "MQTT"); err == nil || !strings.Contains(err.Error(), `no CA of the service issued "CN=PROTOCOL"`) {
-		t.Errorf("without the root: got %v", err)
+	many := []listed{{"MQTT", mqtt}, {"PROTOCOL", protocol}, {"IOTmidCA", root}}
+	for i := range 1000 {
+		many = append(many, listed{fmt.Sprint("c", i), impostor})
+	}
+	for _, tc := range []struct {
+		name  string
+		cas   []listed
+		asked int    // for certificates
+		err   string // "" for the chain
+	}{
+		{"in order", []listed{{"MQTT", mqtt}, {"PROTOCOL", protocol}, {"IOTmidCA", root}}, 3, ""},
+		{"what is called as the issuer is comes first", []listed{{"other", impostor}, {"MQTT", mqtt}, {"IOTmidCA", root}, {"PROTOCOL", protocol}}, 4, ""},
+		{"under other names", []listed{{"a", root}, {"b", impostor}, {"MQTT", mqtt}, {"c", protocol}}, 4, ""},
+		{"somebody else under the issuer's name", []listed{{"root", impostor}, {"PROTOCOL", impostor}, {"MQTT", mqtt}, {"a", protocol}, {"b", root}}, 5, ""},
+		{"one that fails", []listed{{"a", 500}, {"b", 404}, {"MQTT", mqtt}, {"c", protocol}, {"d", root}}, 5, ""},
+		{"one that makes no sense", []listed{{"..", 200}, {"a", 200}, {"MQTT", mqtt}, {"c", protocol}, {"d", root}}, 4, ""},
+		{"no root", []listed{{"impostor", impostor}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 3, `no CA of the service issued "CN=PROTOCOL"`},
+		{"a root that fails", []listed{{"a", 500}, {"b", 418}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 4,
+			`no CA of the service issued "CN=PROTOCOL", unless it is one that failed: ejbca: get the certificate of CA "a" at `},
+		{"a service that is gone", []listed{{"a", 503}, {"b", root}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 3, `get the certificate of CA "a" at `},
+		{"a token that is refused", []listed{{"a", 403}, {"b", root}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 3, `get the certificate of CA "a" at `},
+		{"too many", many, 1, "the service names 1003 CAs (want at most 1000)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/ca" {
+					var list []map[string]any
+					for _, ca := range tc.cas {
+						list = append(list, map[string]any{"id": -5, "name": ca.name})
+					}
+					json.NewEncoder(w).Encode(map[string]any{"CAs": list})
+					return
+				}
+				asked++
+				for _, ca := range tc.cas {
+					if r.URL.Path != "/ca/"+ca.name {
+						continue
+					}
+					switch is := ca.is.(type) {
+					case int:
+						w.WriteHeader(is)
+						io.WriteString(w, "{}")
+					case *x509.Certificate:
+						json.NewEncoder(w).Encode(map[string]any{"certificate": base64.StdEncoding.EncodeToString(is.Raw)})
+					}
+				}
+			}))
+			defer server.Close()
+			c := &ejbca.Client{BaseURL: server.URL, RetryBackoff: func(int, *http.Response) time.Duration { return 0 }}
+			chain, err := c.Chain(t.Context(), "MQTT")
+			if tc.err == "" && (err != nil || !slices.EqualFunc(chain, good, (*x509.Certificate).Equal)) {
+				t.Errorf("got %d certificates, %v, want MQTT, PROTOCOL, root", len(chain), err)
+			}
+			if tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
+				t.Errorf("got %v, want %s", err, tc.err)
+			}
+			if asked != tc.asked {
+				t.Errorf("asked for %d certificates, want %d", asked, tc.asked)
+			}
+		})
 	}
 }
 
