@@ -37,8 +37,12 @@ type Client struct {
 	// followed only if it has a CheckRedirect.
 	HTTPClient *http.Client
 	// Token returns the token for the Authorization header, which dojot's
-	// gateway wants. It is called for each request. Nil means no header.
-	Token func(ctx context.Context) (string, error)
+	// gateway wants. It is called for each request, with refused empty. When
+	// the service answers 401, it is called once more with the token that was
+	// refused: if it then returns another one, the request is made again, once
+	// and whatever its method, for it hasn't been served yet. Nil means no
+	// header.
+	Token func(ctx context.Context, refused string) (string, error)
 	// RetryBackoff returns how long to wait after the n-th failure, 1-based,
 	// of a request that may be repeated; 0 or less gives up. resp is nil when
 	// there was no answer, and has no body.
@@ -81,7 +85,9 @@ func (c *Client) do(ctx context.Context, r request, answer any) error {
 	}
 	repeatable := r.method == http.MethodGet || r.method == http.MethodPut
 	for n := 1; ; n++ {
-		resp, err := c.once(ctx, r, target, shown, body, answer)
+		resp, err := c.withToken(ctx, r, func(token string) (*http.Response, error) {
+			return c.once(ctx, r, target, shown, token, body, answer)
+		})
 		if err == nil || !repeatable || ctx.Err() != nil || !temporary(err) {
 			return err
 		}
@@ -119,8 +125,32 @@ func (c *Client) target(r request) (target *url.URL, shown string, err error) {
 	return target, strings.TrimRight(httpurl.Shown(c.BaseURL), "/") + "/" + strings.Join(segments, "/"), nil
 }
 
-// once makes the request once. resp has no body left.
-func (c *Client) once(ctx context.Context, r request, target *url.URL, shown string, body []byte, answer any) (resp *http.Response, err error) {
+// withToken makes the request by once, and again if the token was refused and
+// there is another one.
+func (c *Client) withToken(ctx context.Context, r request, once func(token string) (*http.Response, error)) (*http.Response, error) {
+	if c.Token == nil || r.login {
+		return once("")
+	}
+	token, err := c.Token(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	resp, err := once(token)
+	if resp == nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
+	}
+	other, tokenErr := c.Token(ctx, token)
+	if tokenErr != nil {
+		return nil, tokenErr
+	}
+	if other == token {
+		return resp, err
+	}
+	return once(other)
+}
+
+// once makes the request once, with the token unless that is empty. resp has no body left.
+func (c *Client) once(ctx context.Context, r request, target *url.URL, shown, token string, body []byte, answer any) (resp *http.Response, err error) {
 	fail := &Error{Op: r.op, URL: shown}
 	defer func() {
 		// A cancelled call is no word about the service.
@@ -138,18 +168,13 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, shown str
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	hidden := secrets{r.secret}
+	hidden := secrets{r.secret, token}
 	if password, has := target.User.Password(); has {
 		sent := base64.StdEncoding.EncodeToString([]byte(target.User.Username() + ":" + password))
 		hidden = append(hidden, password, sent)
 	}
-	if c.Token != nil && !r.login {
-		token, err := c.Token(ctx)
-		if err != nil {
-			return nil, err
-		}
+	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
-		hidden = append(hidden, token)
 	}
 	resp, err = c.withoutRedirects().Do(req)
 	if err != nil {

@@ -764,8 +764,8 @@ func TestSecretsAreNotQuoted(t *testing.T) {
 		}))
 		defer server.Close()
 		for _, password := range []string{"S3cretPassw0rd", `S3c"ret`, "S3c<ret>&", "S3c  ret", "S3c\tret", "<S3c>", "S3cé"} {
-			c := &ejbca.Client{BaseURL: server.URL, Token: func(context.Context) (string, error) { return token, nil }}
-			_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: password}).Token(t.Context())
+			c := &ejbca.Client{BaseURL: server.URL, Token: func(context.Context, string) (string, error) { return token, nil }}
+			_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: password}).Token(t.Context(), "")
 			_, signErr := c.Sign(t.Context(), "a", password, requests()[0])
 			userErr := c.PutUser(t.Context(), &ejbca.User{Name: "a", Password: password})
 			_, caErr := c.CAs(t.Context())
@@ -808,7 +808,7 @@ func TestSecretsInOtherProtocols(t *testing.T) {
 			}()
 			c := &ejbca.Client{
 				BaseURL: "http://" + l.Addr().String(),
-				Token:   func(context.Context) (string, error) { return "S3cret", nil },
+				Token:   func(context.Context, string) (string, error) { return "S3cret", nil },
 			}
 			if _, err := c.CAs(t.Context()); err == nil || strings.Contains(err.Error(), "S3cret") || len(err.Error()) > 1200 {
 				t.Errorf("got %.1500v", err)
@@ -827,7 +827,7 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 			http.Redirect(w, r, other.URL+"/auth?token=S3cret#S3cret", status)
 		}))
 		defer server.Close()
-		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "admin"}).Token(t.Context())
+		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "admin"}).Token(t.Context(), "")
 		_, chainErr := (&ejbca.Client{BaseURL: server.URL}).Chain(t.Context(), "IOTmidCA")
 		for _, err := range []error{loginErr, chainErr} {
 			if e, ok := errors.AsType[*ejbca.Error](err); !ok || e.StatusCode != status || e.Message != "redirect to "+other.URL+"/auth" {
