@@ -194,7 +194,8 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, shown, to
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// A page that breaks off still says what its status says.
-		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data, hidden)
+		fail.StatusCode = resp.StatusCode
+		fail.say(data, hidden)
 		if to, err := resp.Location(); err == nil {
 			to = &url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path, RawPath: to.RawPath}
 			fail.Message = shorten(hidden.hide("redirect to " + to.String()))

@@ -216,6 +216,22 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// What an error is doesn't depend on the words that are left of it.
+func TestKindsWithPlainPasswords(t *testing.T) {
+	_, c := newServer(t)
+	for _, password := range []string{"password", "Wrong", "request", "soap", "e"} {
+		if err := c.PutUser(t.Context(), &ejbca.User{Name: "1", Password: "right"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Sign(t.Context(), "1", password, requests()[0]); !errors.Is(err, ejbca.ErrDenied) || strings.Contains(err.(*ejbca.Error).Message, password) {
+			t.Errorf("%q isn't the password: got %v, want ErrDenied", password, err)
+		}
+		if _, err := c.Sign(t.Context(), "2", password, requests()[0]); !errors.Is(err, ejbca.ErrNotFound) {
+			t.Errorf("nobody, with password %q: got %v, want ErrNotFound", password, err)
+		}
+	}
+}
+
 // What never leaves the client.
 func TestRefusedByTheClient(t *testing.T) {
 	s, c := newServer(t)

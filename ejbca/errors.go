@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -47,6 +48,20 @@ type Error struct {
 	RetryAfter time.Duration
 	// Err is the cause when there was no answer or no sense in it.
 	Err error
+
+	kinds []error // by the message as it was with the secrets in it
+}
+
+// say sets Message to what the service said. That may lack words which tell
+// what kind of error it is: "user" can be a password.
+func (e *Error) say(body []byte, hidden secrets) {
+	e.Message = messageOf(body, nil)
+	for _, kind := range []error{ErrNotFound, ErrDenied, ErrGenerated, ErrRevoked} {
+		if e.Is(kind) {
+			e.kinds = append(e.kinds, kind)
+		}
+	}
+	e.Message = messageOf(body, hidden)
 }
 
 func (e *Error) Error() string {
@@ -67,6 +82,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether e is of the kind of one of the package's sentinels.
 func (e *Error) Is(target error) bool {
+	if slices.Contains(e.kinds, target) {
+		return true
+	}
 	switch target {
 	case ErrDenied:
 		return e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden ||
