@@ -20,9 +20,9 @@ const (
 
 // Chain returns the certificate of the CA called ca and of those above it,
 // the root last. The service hands out single certificates, so for a sub-CA
-// its other CAs are searched for the issuers, up to a thousand of them; those
-// that fail keep no issuer from being found. A chain that stays incomplete is
-// an error. That each certificate is signed by the next is checked; whether
+// its other CAs are searched for the issuers, unless it names more than a
+// thousand; one that fails keeps no issuer from being found. A chain that stays
+// incomplete is an error. That each certificate is signed by the next is checked; whether
 // the root deserves trust isn't.
 func (c *Client) Chain(ctx context.Context, ca string) ([]*x509.Certificate, error) {
 	first, err := c.caCertificate(ctx, ca)

@@ -149,7 +149,8 @@ func (c *Client) withToken(ctx context.Context, r request, once func(token strin
 	return once(other)
 }
 
-// once makes the request once, with the token unless that is empty. resp has no body left.
+// once makes the request once, with the token unless that is empty. resp has
+// no body left.
 func (c *Client) once(ctx context.Context, r request, target *url.URL, shown, token string, body []byte, answer any) (resp *http.Response, err error) {
 	fail := &Error{Op: r.op, URL: shown}
 	defer func() {
