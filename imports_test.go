@@ -19,12 +19,12 @@ const module = "github.com/dojot/mqtt-manager-go"
 // must not pay for the others, so this list grows only on purpose.
 var imports = map[string][]string{
 	"acl":                         {"internal/durable", "internal/groupcommit"},
-	"crl":                         {"internal/durable"},
+	"crl":                         {"internal/durable", "internal/httpurl"},
 	"dojotevents":                 nil,
 	"dojotevents/dojoteventstest": {"dojotevents", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kgo"},
-	"dojotevents/dojothttp":       {"dojotevents"},
+	"dojotevents/dojothttp":       {"dojotevents", "internal/httpurl"},
 	"dojotevents/dojotkafka":      {"dojotevents", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/sasl/plain", "github.com/twmb/franz-go/pkg/sasl/scram"},
-	"ejbca":                       {"crl", "ejbca/internal/reason"},
+	"ejbca":                       {"crl", "ejbca/internal/reason", "internal/httpurl"},
 	"ejbca/ejbcatest":             {"ejbca", "ejbca/localca", "github.com/golang-jwt/jwt/v5"},
 	"ejbca/internal/reason":       {"crl"},
 	"ejbca/localca":               {"crl", "ejbca/internal/reason", "go.etcd.io/bbolt", "go.etcd.io/bbolt/errors", "internal/durable", "internal/groupcommit", "internal/loopback", "internal/secret"},

@@ -11,6 +11,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 )
 
 // Source gives the newest list of one CA, parsed and not verified. Where the
@@ -46,16 +48,13 @@ type HTTPSource struct {
 // error is ErrTooLarge if the answer exceeds MaxSize, which is not read to its
 // end then.
 func (s *HTTPSource) CRL(ctx context.Context) (*x509.RevocationList, error) {
-	u, err := url.Parse(s.URL)
+	u, err := httpurl.Parse(s.URL)
 	if err != nil {
-		return nil, fmt.Errorf("distribution point: %w", err)
-	}
-	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("distribution point %q: not an http or https URL", u.Redacted())
+		return nil, fmt.Errorf("distribution point %w", err)
 	}
 	list, err := s.fetch(ctx, u)
 	if err != nil {
-		return nil, fmt.Errorf("distribution point %s: %w", u.Redacted(), err)
+		return nil, fmt.Errorf("distribution point %s: %w", httpurl.Shown(s.URL), err)
 	}
 	return list, nil
 }

@@ -61,11 +61,14 @@ func TestHTTPSource(t *testing.T) {
 		{server.URL + "/missing", `answered "404 Not Found" (want 200)`},
 		{server.URL + "/loop", "redirects"},
 		{"http://127.0.0.1:1/der", "connect"},
-		{"ldap://ca.example/", "not an http or https URL"},
-		{"/etc/mosquitto/ca.crl", "not an http or https URL"},
-		{"http://", "not an http or https URL"},
-		{"http://u:secret@127.0.0.1:1/", "http://u:xxxxx@127.0.0.1:1/"},
-		{":", "missing protocol scheme"},
+		{"ldap://ca.example/", `distribution point "ldap://ca.example/" (want http`},
+		{"/etc/mosquitto/ca.crl", "want http"},
+		{"http://", "want http"},
+		{"http://u:secret@127.0.0.1:1/", "http://…@127.0.0.1:1/"},
+		{"http://127.0.0.1:1/?token=secret", "http://127.0.0.1:1/: "},
+		{"u:secret@127.0.0.1:1/", `"…@127.0.0.1:1/" (want http`},
+		{"http://u:secret%@127.0.0.1:1/", `"http://…@127.0.0.1:1/" (want http`},
+		{":", "want http"},
 	} {
 		t.Run(strings.TrimPrefix(tc.url, server.URL), func(t *testing.T) {
 			got, err := (&crl.HTTPSource{URL: tc.url, MaxSize: 1500}).CRL(t.Context())

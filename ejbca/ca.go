@@ -1,7 +1,6 @@
 package ejbca
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/base64"
@@ -17,9 +16,6 @@ import (
 	"github.com/dojot/mqtt-manager-go/crl"
 	"github.com/dojot/mqtt-manager-go/ejbca/internal/reason"
 )
-
-// maxChain stops at a depth that no real hierarchy has.
-const maxChain = 8
 
 // Version returns what the CA's software calls itself.
 func (c *Client) Version(ctx context.Context) (string, error) {
@@ -39,69 +35,6 @@ func (c *Client) CAs(ctx context.Context) ([]string, error) {
 		names[i] = ca.Name
 	}
 	return names, nil
-}
-
-// Chain returns the certificate of the CA called ca and of those above it,
-// the root last. The service hands out single certificates, so for a sub-CA
-// its other CAs are searched for the issuers; a chain that stays incomplete
-// is an error. That each certificate is signed by the next is checked; whether
-// the root deserves trust isn't.
-func (c *Client) Chain(ctx context.Context, ca string) ([]*x509.Certificate, error) {
-	first, err := c.caCertificate(ctx, ca)
-	if err != nil {
-		return nil, err
-	}
-	chain := []*x509.Certificate{first}
-	var others []*x509.Certificate
-	for last := first; !bytes.Equal(last.RawSubject, last.RawIssuer); last = chain[len(chain)-1] {
-		if others == nil {
-			if others, err = c.caCertificates(ctx); err != nil {
-				return nil, err
-			}
-		}
-		issuer := issuerOf(last, others)
-		if issuer == nil || len(chain) == maxChain {
-			return nil, fmt.Errorf("ejbca: chain of CA %q: no CA of the service issued %q", ca, last.Subject)
-		}
-		chain = append(chain, issuer)
-	}
-	return chain, nil
-}
-
-func issuerOf(cert *x509.Certificate, candidates []*x509.Certificate) *x509.Certificate {
-	for _, ca := range candidates {
-		if bytes.Equal(ca.RawSubject, cert.RawIssuer) && cert.CheckSignatureFrom(ca) == nil {
-			return ca
-		}
-	}
-	return nil
-}
-
-func (c *Client) caCertificates(ctx context.Context) ([]*x509.Certificate, error) {
-	names, err := c.CAs(ctx)
-	if err != nil {
-		return nil, err
-	}
-	certs := make([]*x509.Certificate, len(names))
-	for i, name := range names {
-		if certs[i], err = c.caCertificate(ctx, name); err != nil {
-			return nil, err
-		}
-	}
-	return certs, nil
-}
-
-func (c *Client) caCertificate(ctx context.Context, ca string) (*x509.Certificate, error) {
-	op := fmt.Sprintf("get the certificate of CA %q", ca)
-	var answer struct{ Certificate string }
-	if err := c.do(ctx, request{op: op, method: http.MethodGet, path: []string{"ca", ca}}, &answer); err != nil {
-		return nil, err
-	}
-	cert, err := parseCertificate(answer.Certificate)
-	if err != nil {
-		return nil, fmt.Errorf("ejbca: %s: %w", op, err)
-	}
-	return cert, nil
 }
 
 // parseCertificate reads base64 with or without line breaks, and armour where
@@ -152,6 +85,9 @@ func (c *Client) list(ctx context.Context, what, ca string, query url.Values) (*
 	var answer struct{ CRL string }
 	if err := c.do(ctx, request{op: op, method: http.MethodGet, path: []string{"ca", ca, "crl"}, query: query, limit: maxCRLAnswer}, &answer); err != nil {
 		return nil, err
+	}
+	if err := ctx.Err(); err != nil { // making sense of a large list takes long
+		return nil, fmt.Errorf("ejbca: %s: %w", op, err)
 	}
 	list, err := crl.Parse([]byte(answer.CRL))
 	if err != nil {
@@ -231,7 +167,7 @@ func (c *Client) Status(ctx context.Context, issuer *x509.Certificate, serial *b
 	}
 	why, known := reason.Parse(answer.Status.Reason)
 	if !known {
-		return Status{}, fmt.Errorf("ejbca: %s: unknown reason %q (want %s or one of %s)", op, answer.Status.Reason, reason.NotRevoked, reason.Known())
+		return Status{}, fmt.Errorf("ejbca: %s: unknown reason %q (want %s or one of %s)", op, shorten(answer.Status.Reason), reason.NotRevoked, reason.Known())
 	}
 	return Status{Revoked: true, Reason: why, At: answer.Status.Date}, nil
 }

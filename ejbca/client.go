@@ -3,6 +3,7 @@ package ejbca
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 )
 
 // Limits of what a service may send.
@@ -34,8 +37,12 @@ type Client struct {
 	// followed only if it has a CheckRedirect.
 	HTTPClient *http.Client
 	// Token returns the token for the Authorization header, which dojot's
-	// gateway wants. It is called for each request. Nil means no header.
-	Token func(ctx context.Context) (string, error)
+	// gateway wants. It is called for each request, with refused empty. When
+	// the service answers 401, it is called once more with the token that was
+	// refused: if it then returns another one, the request is made again, once
+	// and whatever its method, for it hasn't been served yet. Nil means no
+	// header.
+	Token func(ctx context.Context, refused string) (string, error)
 	// RetryBackoff returns how long to wait after the n-th failure, 1-based,
 	// of a request that may be repeated; 0 or less gives up. resp is nil when
 	// there was no answer, and has no body.
@@ -66,7 +73,7 @@ type request struct {
 // do makes the request, again where that is safe, and decodes the answer into
 // answer if that isn't nil.
 func (c *Client) do(ctx context.Context, r request, answer any) error {
-	target, err := c.target(r)
+	target, shown, err := c.target(r)
 	if err != nil {
 		return fmt.Errorf("ejbca: %s: %w", r.op, err)
 	}
@@ -78,7 +85,9 @@ func (c *Client) do(ctx context.Context, r request, answer any) error {
 	}
 	repeatable := r.method == http.MethodGet || r.method == http.MethodPut
 	for n := 1; ; n++ {
-		resp, err := c.once(ctx, r, target, body, answer)
+		resp, err := c.withToken(ctx, r, func(token string) (*http.Response, error) {
+			return c.once(ctx, r, target, shown, token, body, answer)
+		})
 		if err == nil || !repeatable || ctx.Err() != nil || !temporary(err) {
 			return err
 		}
@@ -91,44 +100,59 @@ func (c *Client) do(ctx context.Context, r request, answer any) error {
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
-			return err
+			// A cancelled call is no word about the service.
+			return &Error{Op: r.op, URL: shown, Err: ctx.Err()}
 		}
 	}
 }
 
-// target is the address, with each segment escaped on its own.
-func (c *Client) target(r request) (*url.URL, error) {
-	base, err := url.Parse(strings.TrimRight(c.BaseURL, "/"))
-	if err != nil || base.Host == "" || base.Scheme != "http" && base.Scheme != "https" {
-		return nil, fmt.Errorf("base URL %q (want http://host:port or https://…)", redacted(c.BaseURL))
+// target is the address, with each segment escaped on its own. shown is what
+// errors call it.
+func (c *Client) target(r request) (target *url.URL, shown string, err error) {
+	base, err := httpurl.Parse(c.BaseURL)
+	if err != nil {
+		return nil, "", fmt.Errorf("base URL %w", err)
 	}
+	segments := make([]string, len(r.path))
 	for i, segment := range r.path {
 		if segment == "" || segment == "." || segment == ".." {
-			return nil, fmt.Errorf("name %q can't be part of an address", segment)
+			return nil, "", fmt.Errorf("name %q can't be part of an address", segment)
 		}
-		r.path[i] = url.PathEscape(segment)
+		segments[i] = url.PathEscape(segment)
 	}
-	target, err := url.Parse(base.String() + "/" + strings.Join(r.path, "/"))
+	target = base.JoinPath(segments...)
+	target.RawQuery = r.query.Encode()
+	return target, strings.TrimRight(httpurl.Shown(c.BaseURL), "/") + "/" + strings.Join(segments, "/"), nil
+}
+
+// withToken makes the request by once, and again if the token was refused and
+// there is another one.
+func (c *Client) withToken(ctx context.Context, r request, once func(token string) (*http.Response, error)) (*http.Response, error) {
+	if c.Token == nil || r.login {
+		return once("")
+	}
+	token, err := c.Token(ctx, "")
 	if err != nil {
 		return nil, err
 	}
-	target.RawQuery = r.query.Encode()
-	return target, nil
-}
-
-func redacted(rawURL string) string {
-	u, err := url.Parse(rawURL)
-	if err != nil {
-		return ""
+	resp, err := once(token)
+	if resp == nil || resp.StatusCode != http.StatusUnauthorized {
+		return resp, err
 	}
-	return u.Redacted()
+	other, tokenErr := c.Token(ctx, token)
+	if tokenErr != nil {
+		return nil, tokenErr
+	}
+	if other == token {
+		return resp, err
+	}
+	return once(other)
 }
 
-// once makes the request once. resp has no body left.
-func (c *Client) once(ctx context.Context, r request, target *url.URL, body []byte, answer any) (resp *http.Response, err error) {
-	shown := *target
-	shown.RawQuery = ""
-	fail := &Error{Op: r.op, URL: shown.Redacted()}
+// once makes the request once, with the token unless that is empty. resp has
+// no body left.
+func (c *Client) once(ctx context.Context, r request, target *url.URL, shown, token string, body []byte, answer any) (resp *http.Response, err error) {
+	fail := &Error{Op: r.op, URL: shown}
 	defer func() {
 		// A cancelled call is no word about the service.
 		if e := (*Error)(nil); errors.As(err, &e) && e.StatusCode == 0 && ctx.Err() != nil {
@@ -145,11 +169,12 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
-	if c.Token != nil && !r.login {
-		token, err := c.Token(ctx)
-		if err != nil {
-			return nil, err
-		}
+	hidden := secrets{r.secret, token}
+	if password, has := target.User.Password(); has {
+		sent := base64.StdEncoding.EncodeToString([]byte(target.User.Username() + ":" + password))
+		hidden = append(hidden, password, sent)
+	}
+	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
 	}
 	resp, err = c.withoutRedirects().Do(req)
@@ -158,7 +183,7 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 		if u := (*url.Error)(nil); errors.As(err, &u) {
 			err = u.Err
 		}
-		fail.Err = err
+		fail.Err = hidden.hideIn(err)
 		return nil, fail
 	}
 	defer resp.Body.Close()
@@ -170,10 +195,11 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 	switch {
 	case resp.StatusCode != http.StatusOK:
 		// A page that breaks off still says what its status says.
-		fail.StatusCode, fail.Message = resp.StatusCode, messageOf(data[:min(len(data), 64<<10)], r.secret)
+		fail.StatusCode = resp.StatusCode
+		fail.say(data, hidden)
 		if to, err := resp.Location(); err == nil {
-			to.RawQuery = ""
-			fail.Message = "redirect to " + to.Redacted()
+			to = &url.URL{Scheme: to.Scheme, Host: to.Host, Path: to.Path, RawPath: to.RawPath}
+			fail.Message = shorten(hidden.hide("redirect to " + to.String()))
 		}
 		fail.RetryAfter = retryAfter(resp)
 		return resp, fail
@@ -192,7 +218,7 @@ func (c *Client) once(ctx context.Context, r request, target *url.URL, body []by
 	if err := json.Unmarshal(data, answer); err != nil {
 		fail.Err = fmt.Errorf("answer isn't what was expected: %w", err)
 		if !r.login { // whose answers hold a token
-			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data[:min(len(data), 64<<10)], r.secret))
+			fail.Err = fmt.Errorf("%w, in %q", fail.Err, messageOf(data, hidden))
 		}
 		return resp, fail
 	}

@@ -233,6 +233,22 @@ func TestKinds(t *testing.T) {
 	}
 }
 
+// What an error is doesn't depend on the words that are left of it.
+func TestKindsWithPlainPasswords(t *testing.T) {
+	_, c := newServer(t)
+	for _, password := range []string{"password", "Wrong", "request", "soap", "e"} {
+		if err := c.PutUser(t.Context(), &ejbca.User{Name: "1", Password: "right"}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Sign(t.Context(), "1", password, requests()[0]); !errors.Is(err, ejbca.ErrDenied) || strings.Contains(err.(*ejbca.Error).Message, password) {
+			t.Errorf("%q isn't the password: got %v, want ErrDenied", password, err)
+		}
+		if _, err := c.Sign(t.Context(), "2", password, requests()[0]); !errors.Is(err, ejbca.ErrNotFound) {
+			t.Errorf("nobody, with password %q: got %v, want ErrNotFound", password, err)
+		}
+	}
+}
+
 // What never leaves the client.
 func TestRefusedByTheClient(t *testing.T) {
 	s, c := newServer(t)
@@ -439,6 +455,56 @@ func TestCancelled(t *testing.T) {
 	}
 }
 
+// Nobody waits for a list any more when it comes in: making sense of a large
+// one takes long.
+func TestCancelledWhileReading(t *testing.T) {
+	_, c := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.HTTPClient = &http.Client{Transport: atTheEnd{cancel}}
+	if _, err := c.CRL(ctx, ca); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
+// atTheEnd is a network that does something once an answer has been read.
+type atTheEnd struct{ do func() }
+
+func (a atTheEnd) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := http.DefaultTransport.RoundTrip(r)
+	if err == nil {
+		resp.Body = &endingBody{resp.Body, a.do}
+	}
+	return resp, err
+}
+
+type endingBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b *endingBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		b.end()
+	}
+	return n, err
+}
+
+// One cancelled while it waits to ask again, which the service wanted.
+func TestCancelledWhileWaiting(t *testing.T) {
+	s, c := newServer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	c.RetryBackoff = func(int, *http.Response) time.Duration { cancel(); return time.Hour }
+	s.Intercept(func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	})
+	_, err := c.CAs(ctx)
+	if e, ok := errors.AsType[*ejbca.Error](err); !errors.Is(err, context.Canceled) || errors.Is(err, ejbca.ErrUnavailable) || !ok || e.StatusCode != 0 {
+		t.Errorf("got %v, want context.Canceled", err)
+	}
+}
+
 func TestStrangeAnswers(t *testing.T) {
 	s, c := newServer(t)
 	ctx := t.Context()
@@ -452,6 +518,7 @@ func TestStrangeAnswers(t *testing.T) {
 	sign := func() error { _, err := c.Sign(ctx, "a", "b", requests()[0]); return err }
 	chain := func() error { _, err := c.Chain(ctx, ca); return err }
 	list := func() error { _, err := c.CRL(ctx, ca); return err }
+	status := func() error { _, err := c.Status(ctx, s.Root(), big.NewInt(1)); return err }
 	html := `<!DOCTYPE HTML PUBLIC "-//W3C//DTD HTML 3.2 Final//EN">
 <title>500 Internal Server Error</title>
 <h1>Internal Server Error</h1>
@@ -478,6 +545,8 @@ func TestStrangeAnswers(t *testing.T) {
 		{"status as Python prints it", sign, 200, `{"status":"{'data': b'MII', 'responseType': 'CERTIFICATE'}"}`, "isn't a JSON object with data and responseType"},
 		{"unknown response type", sign, 200, signed("MAA=", "CRL"), `unknown responseType "CRL"`},
 		{"PKCS#7 that is none", sign, 200, signed("MAA=", "PKCS7"), "PKCS#7"},
+		{"endless response type", sign, 200, signed("MAA=", strings.Repeat("x", 100_000)), "unknown responseType"},
+		{"endless reason", status, 200, `{"status":{"reason":"` + strings.Repeat("x", 100_000) + `"}}`, "unknown reason"},
 		{"nothing signed", sign, 200, `{}`, "isn't a JSON object"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -528,6 +597,19 @@ func TestStrangeAnswers(t *testing.T) {
 			t.Errorf("got %v, want ErrNotFound", err)
 		}
 	})
+	t.Run("another user", func(t *testing.T) {
+		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+			io.WriteString(w, `{"user":[{"username":"somebody/else"},{"username":"`+strings.Repeat("x", 10_000)+`"}]}`)
+			return true
+		})
+		u, err := c.User(ctx, "me")
+		if err == nil || errors.Is(err, ejbca.ErrNotFound) || !strings.Contains(err.Error(), `find user "me": the answer is user "somebody/else"`) {
+			t.Errorf("got %v, %v", u, err)
+		}
+		if u, err = c.User(ctx, "somebody;else"); err != nil || u.Name != "somebody/else" { // EJBCA's way to store that name
+			t.Errorf("got %v, %v", u, err)
+		}
+	})
 	t.Run("date without fraction", func(t *testing.T) {
 		s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
 			io.WriteString(w, `{"status":{"reason":"PRIVILEGESWITHDRAWN","date":"2017-08-21T17:26:03+00:00"}}`)
@@ -560,33 +642,78 @@ func pkcs7(certs ...[]byte) []byte {
 	return tlv(0x30, append(oid, tlv(0xa0, tlv(0x30, data))...))
 }
 
+// A hierarchy as a service shows it, with what is around it.
 func TestChainOfSubCA(t *testing.T) {
 	root, rootKey := newCA(t, "root", nil, nil)
 	protocol, protocolKey := newCA(t, "PROTOCOL", root, rootKey)
 	mqtt, _ := newCA(t, "MQTT", protocol, protocolKey)
-	impostor, _ := newCA(t, "root", nil, nil)
-	cas := map[string]*x509.Certificate{"impostor": impostor, "IOTmidCA": root, "PROTOCOL": protocol, "MQTT": mqtt}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/ca" {
-			var list []map[string]any
-			for name := range cas {
-				list = append(list, map[string]any{"id": -5, "name": name})
-			}
-			json.NewEncoder(w).Encode(map[string]any{"CAs": list})
-			return
-		}
-		cert := cas[strings.TrimPrefix(r.URL.Path, "/ca/")]
-		json.NewEncoder(w).Encode(map[string]any{"certificate": base64.StdEncoding.EncodeToString(cert.Raw)})
-	}))
-	defer server.Close()
-	c := &ejbca.Client{BaseURL: server.URL}
-	chain, err := c.Chain(t.Context(), "MQTT")
-	if err != nil || !slices.EqualFunc(chain, []*x509.Certificate{mqtt, protocol, root}, (*x509.Certificate).Equal) {
-		t.Errorf("got %v, %v, want MQTT, PROTOCOL, root", chain, err)
+	impostor, _ := newCA(t, "PROTOCOL", nil, nil)
+	good := []*x509.Certificate{mqtt, protocol, root}
+	type listed struct {
+		name string
+		is   any // a certificate, or a status
 	}
-	delete(cas, "IOTmidCA")
-	if _, err := c.Chain(t.Context(), "MQTT"); err == nil || !strings.Contains(err.Error(), `no CA of the service issued "CN=PROTOCOL"`) {
-		t.Errorf("without the root: got %v", err)
+	many := []listed{{"MQTT", mqtt}, {"PROTOCOL", protocol}, {"IOTmidCA", root}}
+	for i := range 1000 {
+		many = append(many, listed{fmt.Sprint("c", i), impostor})
+	}
+	for _, tc := range []struct {
+		name  string
+		cas   []listed
+		asked int    // for certificates
+		err   string // "" for the chain
+	}{
+		{"in order", []listed{{"MQTT", mqtt}, {"PROTOCOL", protocol}, {"IOTmidCA", root}}, 3, ""},
+		{"what is called as the issuer is comes first", []listed{{"other", impostor}, {"MQTT", mqtt}, {"IOTmidCA", root}, {"PROTOCOL", protocol}}, 4, ""},
+		{"under other names", []listed{{"a", root}, {"b", impostor}, {"MQTT", mqtt}, {"c", protocol}}, 4, ""},
+		{"somebody else under the issuer's name", []listed{{"root", impostor}, {"PROTOCOL", impostor}, {"MQTT", mqtt}, {"a", protocol}, {"b", root}}, 5, ""},
+		{"one that fails", []listed{{"a", 500}, {"b", 404}, {"MQTT", mqtt}, {"c", protocol}, {"d", root}}, 5, ""},
+		{"one that makes no sense", []listed{{"..", 200}, {"a", 200}, {"MQTT", mqtt}, {"c", protocol}, {"d", root}}, 4, ""},
+		{"no root", []listed{{"impostor", impostor}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 3, `no CA of the service issued "CN=PROTOCOL"`},
+		{"a root that fails", []listed{{"a", 500}, {"b", 418}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 4,
+			`no CA of the service issued "CN=PROTOCOL", unless it is one that failed: ejbca: get the certificate of CA "a" at `},
+		{"a service that is gone", []listed{{"a", 503}, {"b", root}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 3, `get the certificate of CA "a" at `},
+		{"a token that is refused", []listed{{"a", 403}, {"b", root}, {"PROTOCOL", protocol}, {"MQTT", mqtt}}, 3, `get the certificate of CA "a" at `},
+		{"too many", many, 1, "the service names 1003 CAs (want at most 1000)"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			asked := 0
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.Path == "/ca" {
+					var list []map[string]any
+					for _, ca := range tc.cas {
+						list = append(list, map[string]any{"id": -5, "name": ca.name})
+					}
+					json.NewEncoder(w).Encode(map[string]any{"CAs": list})
+					return
+				}
+				asked++
+				for _, ca := range tc.cas {
+					if r.URL.Path != "/ca/"+ca.name {
+						continue
+					}
+					switch is := ca.is.(type) {
+					case int:
+						w.WriteHeader(is)
+						io.WriteString(w, "{}")
+					case *x509.Certificate:
+						json.NewEncoder(w).Encode(map[string]any{"certificate": base64.StdEncoding.EncodeToString(is.Raw)})
+					}
+				}
+			}))
+			defer server.Close()
+			c := &ejbca.Client{BaseURL: server.URL, RetryBackoff: func(int, *http.Response) time.Duration { return 0 }}
+			chain, err := c.Chain(t.Context(), "MQTT")
+			if tc.err == "" && (err != nil || !slices.EqualFunc(chain, good, (*x509.Certificate).Equal)) {
+				t.Errorf("got %d certificates, %v, want MQTT, PROTOCOL, root", len(chain), err)
+			}
+			if tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)) {
+				t.Errorf("got %v, want %s", err, tc.err)
+			}
+			if asked != tc.asked {
+				t.Errorf("asked for %d certificates, want %d", asked, tc.asked)
+			}
+		})
 	}
 }
 
@@ -634,25 +761,88 @@ func TestSecretsAreNotPrinted(t *testing.T) {
 	}
 }
 
-// A service that quotes the request does not get the password into errors.
-func TestSecretsAreNotQuoted(t *testing.T) {
-	for _, form := range []string{`{"message":"boom %s"}`, "<h1>boom</h1> %s", strings.Repeat("x", 290) + "%s"} {
-		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			body, _ := io.ReadAll(r.Body)
-			text, _ := json.Marshal(string(body))
-			w.WriteHeader(http.StatusInternalServerError)
-			fmt.Fprintf(w, form, strings.Trim(string(text), `"`))
-		}))
-		defer server.Close()
-		c := &ejbca.Client{BaseURL: server.URL}
-		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "S3cretPassw0rd"}).Token(t.Context())
-		_, signErr := c.Sign(t.Context(), "a", "S3cretPassw0rd", requests()[0])
-		userErr := c.PutUser(t.Context(), &ejbca.User{Name: "a", Password: "S3cretPassw0rd"})
-		for _, err := range []error{loginErr, signErr, userErr} {
-			if err == nil || strings.Contains(err.Error(), "S3c") {
-				t.Errorf("got %v", err)
+// An address that is broken is quoted without the password that is in it.
+func TestSecretsInAddresses(t *testing.T) {
+	for _, url := range []string{
+		"admin:sesame@ejbca:5583", "http:admin:sesame@ejbca:5583", "http:///admin:sesame@ejbca:5583",
+		"http://admin:ses%ame@ejbca:5583", "http://admin:sesame@127.0.0.1:1?token=sesame",
+	} {
+		_, err := (&ejbca.Client{BaseURL: url, RetryBackoff: func(int, *http.Response) time.Duration { return 0 }}).CAs(t.Context())
+		for _, text := range []string{fmt.Sprint(err), (&ejbca.Credentials{BaseURL: url}).String()} {
+			if strings.Contains(text, "ame") || !strings.Contains(text, "…@") {
+				t.Errorf("%s: got %s", url, text)
 			}
 		}
+	}
+}
+
+// A service that quotes the request gets neither password nor token into
+// errors.
+func TestSecretsAreNotQuoted(t *testing.T) {
+	const token = "eyJ0eXAi.S3c.c2ln"
+	for _, form := range []string{`{"message":"boom %s"}`, `{"error":"boom %s"}`, "<h1>boom</h1> %s", strings.Repeat("x", 290) + "%s"} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			said := r.Header.Get("Authorization") + " " + string(body)
+			if strings.HasPrefix(form, "{") {
+				text, _ := json.Marshal(said)
+				said = strings.Trim(string(text), `"`)
+			}
+			w.WriteHeader(http.StatusInternalServerError)
+			fmt.Fprintf(w, form, said)
+		}))
+		defer server.Close()
+		for _, password := range []string{"S3cretPassw0rd", `S3c"ret`, "S3c<ret>&", "S3c  ret", "S3c\tret", "<S3c>", "S3cé"} {
+			c := &ejbca.Client{BaseURL: server.URL, Token: func(context.Context, string) (string, error) { return token, nil }}
+			_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: password}).Token(t.Context(), "")
+			_, signErr := c.Sign(t.Context(), "a", password, requests()[0])
+			userErr := c.PutUser(t.Context(), &ejbca.User{Name: "a", Password: password})
+			_, caErr := c.CAs(t.Context())
+			basic := &ejbca.Client{BaseURL: strings.Replace(server.URL, "//", "//u:S3cret@", 1)}
+			_, basicErr := basic.CAs(t.Context())
+			for _, err := range []error{loginErr, signErr, userErr, caErr, basicErr} {
+				if err == nil || strings.Contains(err.Error(), "S3c") || strings.Contains(err.Error(), "dTpTM2NyZXQ=") || !strings.Contains(err.Error(), "status 500") {
+					t.Errorf("%q: got %v", password, err)
+				}
+			}
+		}
+	}
+}
+
+// Neither does one that doesn't speak HTTP, at any length.
+func TestSecretsInOtherProtocols(t *testing.T) {
+	for name, answer := range map[string]string{
+		"no HTTP":          "S3cret %s\r\n\r\n",
+		"broken header":    "HTTP/1.1 200 OK\r\nS3cret %s\r\n\r\n",
+		"broken redirect":  "HTTP/1.1 302 Found\r\nLocation: http://x/%%zz?S3cret=%s\r\n\r\n",
+		"redirect":         "HTTP/1.1 302 Found\r\nLocation: http://x/S3cret/%s\r\n\r\n",
+		"redirect's extra": "HTTP/1.1 302 Found\r\nLocation: http://u:S3cret@x/%s?S3cret#S3cret\r\n\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					conn.Read(make([]byte, 1<<16))
+					fmt.Fprintf(conn, answer, strings.Repeat("x", 100_000))
+					conn.Close()
+				}
+			}()
+			c := &ejbca.Client{
+				BaseURL: "http://" + l.Addr().String(),
+				Token:   func(context.Context, string) (string, error) { return "S3cret", nil },
+			}
+			if _, err := c.CAs(t.Context()); err == nil || strings.Contains(err.Error(), "S3cret") || len(err.Error()) > 1200 {
+				t.Errorf("got %.1500v", err)
+			}
+		})
 	}
 }
 
@@ -663,10 +853,10 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 	defer other.Close()
 	for _, status := range []int{http.StatusMovedPermanently, http.StatusTemporaryRedirect} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, other.URL+"/auth?token=S3cret", status)
+			http.Redirect(w, r, other.URL+"/auth?token=S3cret#S3cret", status)
 		}))
 		defer server.Close()
-		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "admin"}).Token(t.Context())
+		_, loginErr := (&ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "admin"}).Token(t.Context(), "")
 		_, chainErr := (&ejbca.Client{BaseURL: server.URL}).Chain(t.Context(), "IOTmidCA")
 		for _, err := range []error{loginErr, chainErr} {
 			if e, ok := errors.AsType[*ejbca.Error](err); !ok || e.StatusCode != status || e.Message != "redirect to "+other.URL+"/auth" {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -38,7 +39,7 @@ var (
 type Error struct {
 	// Op is what was tried, such as `sign for "admin:5c6512"`.
 	Op string
-	// URL is where, without the query and any password.
+	// URL is where, without the query, any user and password.
 	URL string
 	// StatusCode is the HTTP status, or 0 when there was no answer.
 	StatusCode int
@@ -49,6 +50,20 @@ type Error struct {
 	RetryAfter time.Duration
 	// Err is the cause when there was no answer or no sense in it.
 	Err error
+
+	kinds []error // by the message as it was with the secrets in it
+}
+
+// say sets Message to what the service said. That may lack words which tell
+// what kind of error it is: "user" can be a password.
+func (e *Error) say(body []byte, hidden secrets) {
+	e.Message = messageOf(body, nil)
+	for _, kind := range []error{ErrNotFound, ErrDenied, ErrGenerated, ErrRevoked} {
+		if e.Is(kind) {
+			e.kinds = append(e.kinds, kind)
+		}
+	}
+	e.Message = messageOf(body, hidden)
 }
 
 func (e *Error) Error() string {
@@ -69,6 +84,9 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Is reports whether e is of the kind of one of the package's sentinels.
 func (e *Error) Is(target error) bool {
+	if slices.Contains(e.kinds, target) {
+		return true
+	}
 	switch target {
 	case ErrDenied:
 		return e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden ||
@@ -130,23 +148,19 @@ func brokenOff(err error) bool {
 
 const maxMessage = 300
 
-// messageOf gets the text out of an answer that isn't 200, which may quote the
-// request, but not the secret in it.
-func messageOf(body []byte, secret string) string {
+// messageOf gets the text out of an answer that isn't what was hoped for, which
+// may quote the request, but not the secrets in it.
+func messageOf(body []byte, hidden secrets) string {
+	body = body[:min(len(body), 64<<10)]
 	var m struct{ Message string }
-	text := string(body)
 	if json.Unmarshal(body, &m) == nil && m.Message != "" {
-		text = m.Message
-	} else {
-		if strings.HasPrefix(strings.TrimSpace(text), "<") {
-			text = withoutTags(text)
-		}
-		text = strings.Join(strings.Fields(text), " ")
+		return shorten(hidden.hide(m.Message))
 	}
-	if secret != "" {
-		text = strings.ReplaceAll(text, secret, "…")
+	text := hidden.hide(string(body)) // while it is as it was sent
+	if strings.HasPrefix(strings.TrimSpace(text), "<") {
+		text = withoutTags(text)
 	}
-	return shorten(text)
+	return shorten(strings.Join(strings.Fields(text), " "))
 }
 
 // withoutTags turns <h1>Not so</h1> into " Not so ".

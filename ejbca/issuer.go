@@ -130,8 +130,9 @@ func (i *Issuer) now() time.Time {
 
 // CRL returns a CRL of the CA with more than a third of its lifetime left: the
 // one that is there, or else a new one, which EJBCA makes only when asked. It
-// is parsed, not verified. When a new one can't be made but the one that is
-// there isn't over, that is returned.
+// is parsed, not verified. When a new one can't be made, or isn't what the
+// service then returns, it is the one there that lasts longest; that all are
+// over is an error.
 func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
 	list, err := i.Client.CRL(ctx, i.ca())
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
@@ -143,13 +144,16 @@ func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
 		return list, nil
 	}
 	fresh, freshErr := i.FreshCRL(ctx)
-	switch {
-	case freshErr == nil:
-		return fresh, nil
-	case err == nil && i.now().Before(list.NextUpdate):
-		return list, nil
+	if freshErr == nil && (err != nil || !fresh.NextUpdate.Before(list.NextUpdate)) {
+		list, err = fresh, nil
 	}
-	return nil, errors.Join(err, freshErr)
+	if err == nil && !i.now().Before(list.NextUpdate) {
+		err = fmt.Errorf("ejbca: get the CRL of CA %q: what the service has is over since %v", i.ca(), list.NextUpdate)
+	}
+	if err != nil {
+		return nil, errors.Join(err, freshErr)
+	}
+	return list, nil
 }
 
 // FreshCRL has the CA make a new CRL and returns it: after a revocation, one

@@ -203,6 +203,46 @@ func TestIssuerCRL(t *testing.T) {
 	}
 }
 
+// A service, or a cache before it, that gives an old list whatever is asked.
+func TestIssuerCRLStaysStale(t *testing.T) {
+	s, c := newServer(t)
+	issuer := &ejbca.Issuer{Client: c, User: "a", Now: s.Now}
+	older, err := c.CRL(t.Context(), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Advance(time.Hour)
+	newer, err := c.FreshCRL(t.Context(), ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answers []*x509.RevocationList // to come, the last one for ever
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		io.WriteString(w, crlAnswer(answers[0]))
+		answers = answers[min(1, len(answers)-1):]
+		return true
+	})
+	s.Advance(17 * time.Hour) // 7 h are left of newer, 6 h of older
+	for name, lists := range map[string][]*x509.RevocationList{
+		"the same":   {newer},
+		"older":      {newer, older},
+		"a bit more": {older, newer},
+	} {
+		answers = lists
+		if got, err := issuer.CRL(t.Context()); err != nil || got.Number.Cmp(newer.Number) != 0 {
+			t.Errorf("%s: got %v, %v, want list %v", name, got, err, newer.Number)
+		}
+	}
+	s.Advance(7 * time.Hour)
+	answers = []*x509.RevocationList{newer}
+	if got, err := issuer.CRL(t.Context()); err == nil || !strings.Contains(err.Error(), "is over since") {
+		t.Errorf("got %v, %v, want an error for a list that is over", got, err)
+	}
+}
+
 // EJBCA-REST answers 500 when a CRL was never made.
 func TestIssuerCRLWhenNoneWasMade(t *testing.T) {
 	s, c := newServer(t)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 )
 
 // Claims is what a token of dojot says.
@@ -70,50 +72,88 @@ type Credentials struct {
 	Now func() time.Time
 
 	mu      sync.Mutex
-	busy    chan struct{} // closed when the login under way is over; nil when none is
+	login   *login // under way; nil when none is
 	token   string
 	renewAt time.Time
+	denied  error     // of the last login, until pause
+	pause   time.Time // until when there is no login that is likely to be in vain
 }
 
-// Token returns a token that is valid for a while: the last one, or, when less
-// than a quarter of its life (but at most a minute) is left, that of a new
-// login. It fits [Client.Token]. Callers that come during a login wait for it.
-func (c *Credentials) Token(ctx context.Context) (string, error) {
+// loginPause is how long nobody tries again what is likely to be in vain.
+// Whoever logs in too often with a wrong password may be locked out.
+const loginPause = time.Minute
+
+// login is one that others wait for. It is over before they look at it.
+type login struct {
+	over    chan struct{} // closed when it is
+	token   string
+	err     error
+	givenUp bool // by the one who tried: it says nothing to the others
+}
+
+// Token returns a token that is valid for a while: the last one, or that of a
+// new login when less than a quarter of its life (but at most a minute) is
+// left, or when it is the one that was refused. It fits [Client.Token]. Callers
+// that come during a login wait for it and share what comes of it.
+//
+// A refused token leads to a new login once a minute at most; otherwise it is
+// returned again, as the next one would be refused as well. After a login that
+// was [ErrDenied] there is none for a minute, and the same error.
+func (c *Credentials) Token(ctx context.Context, refused string) (string, error) {
 	for {
 		c.mu.Lock()
-		if c.token != "" && c.now().Before(c.renewAt) {
-			defer c.mu.Unlock()
-			return c.token, nil
+		now := c.now()
+		inVain := now.Before(c.pause)
+		if refused != "" && refused == c.token && !inVain {
+			c.token, c.pause = "", now.Add(loginPause)
 		}
-		busy := c.busy
-		if busy == nil {
-			c.busy = make(chan struct{})
+		token, denied := c.token, c.denied
+		if token != "" && now.Before(c.renewAt) {
+			c.mu.Unlock()
+			return token, nil
+		}
+		if denied != nil && inVain {
+			c.mu.Unlock()
+			return "", denied
+		}
+		l, mine := c.login, c.login == nil
+		if mine {
+			l = &login{over: make(chan struct{})}
+			c.login = l
 		}
 		c.mu.Unlock()
-		if busy == nil {
-			return c.renew(ctx)
+		if mine {
+			c.renew(ctx, l)
+			return l.token, l.err
 		}
 		select {
-		case <-busy:
+		case <-l.over:
+			if !l.givenUp {
+				return l.token, l.err
+			}
 		case <-ctx.Done():
 			return "", ctx.Err()
 		}
 	}
 }
 
-func (c *Credentials) renew(ctx context.Context) (string, error) {
+func (c *Credentials) renew(ctx context.Context, l *login) {
 	asked := c.now()
-	token, err := c.Login(ctx)
+	var claims Claims
+	l.token, l.err = c.Login(ctx)
+	if l.err == nil {
+		claims, l.err = ParseToken(l.token)
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	close(c.busy)
-	c.busy = nil
-	if err != nil {
-		return "", err
-	}
-	claims, err := ParseToken(token)
-	if err != nil {
-		return "", err
+	defer close(l.over)
+	c.login, c.denied = nil, nil
+	if l.err != nil {
+		l.token, l.givenUp = "", ctx.Err() != nil
+		if errors.Is(l.err, ErrDenied) {
+			c.denied, c.pause = l.err, c.now().Add(loginPause)
+		}
+		return
 	}
 	// The token's life counts from here, so that clocks may differ. One that
 	// doesn't say when it ends is used once.
@@ -121,8 +161,7 @@ func (c *Credentials) renew(ctx context.Context) (string, error) {
 	if !claims.Issued.IsZero() {
 		life = claims.Expires.Sub(claims.Issued)
 	}
-	c.token, c.renewAt = token, asked.Add(life-min(life/4, time.Minute))
-	return token, nil
+	c.token, c.renewAt = l.token, asked.Add(life-min(life/4, time.Minute))
 }
 
 func (c *Credentials) now() time.Time {
@@ -150,7 +189,7 @@ func (c *Credentials) Login(ctx context.Context) (jwt string, err error) {
 
 // String describes the credentials without the password.
 func (c *Credentials) String() string {
-	return fmt.Sprintf("%q at %q", c.Username, redacted(c.BaseURL))
+	return fmt.Sprintf("%q at %q", c.Username, httpurl.Shown(c.BaseURL))
 }
 
 // Format prints what String returns, whatever the verb.

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
@@ -109,16 +110,147 @@ func TestTokenErrors(t *testing.T) {
 	url, logins, _ := newGateway(t)
 	login := &ejbca.Credentials{BaseURL: url, Username: "admin", Password: "x"}
 	c := &ejbca.Client{BaseURL: url, Token: login.Token}
-	for want := int32(1); want <= 2; want++ { // a failed login isn't remembered
-		if _, err := c.CAs(t.Context()); !errors.Is(err, ejbca.ErrDenied) || logins.Load() != want {
-			t.Errorf("got %v after %d logins, want ErrDenied after %d", err, logins.Load(), want)
+	now := time.Now()
+	login.Now = func() time.Time { return now }
+	for want := int32(1); want <= 2; want++ { // who guesses too often may be locked out
+		for range 3 {
+			if _, err := c.CAs(t.Context()); !errors.Is(err, ejbca.ErrDenied) || logins.Load() != want {
+				t.Errorf("got %v after %d logins, want ErrDenied after %d", err, logins.Load(), want)
+			}
 		}
+		now = now.Add(time.Minute)
 	}
 	// Without a token, the gateway denies.
 	c.Token = nil
 	if _, err := c.CAs(t.Context()); !errors.Is(err, ejbca.ErrDenied) || !strings.Contains(err.Error(), "Unauthorized") {
 		t.Errorf("got %v, want ErrDenied", err)
 	}
+}
+
+// A gateway that was started anew knows none of its tokens.
+func TestTokenRefused(t *testing.T) {
+	s, plain := newServer(t)
+	account := ejbcatest.Account{Username: "admin", Password: "sesame"}
+	var gateway atomic.Pointer[ejbcatest.Gateway]
+	restart := func(a ejbcatest.Account) { gateway.Store(ejbcatest.NewGateway(s, a)) }
+	restart(account)
+	var logins atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/auth" {
+			logins.Add(1)
+		}
+		gateway.Load().ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	now := time.Now()
+	login := &ejbca.Credentials{
+		BaseURL: server.URL, Username: "admin", Password: "sesame", Now: func() time.Time { return now },
+	}
+	c := &ejbca.Client{BaseURL: server.URL, Token: login.Token, RetryBackoff: plain.RetryBackoff}
+	all := func(what string, kind error, wantLogins int32) {
+		t.Helper()
+		logins.Store(0)
+		var wg sync.WaitGroup
+		for i := range 16 {
+			wg.Go(func() {
+				_, err := c.CAs(t.Context())
+				if i%2 == 0 { // what isn't repeated otherwise
+					err = c.PutUser(t.Context(), &ejbca.User{Name: fmt.Sprint("u", i), Password: "x"})
+				}
+				if !errors.Is(err, kind) {
+					t.Errorf("%s: got %v, want %v", what, err, kind)
+				}
+			})
+		}
+		wg.Wait()
+		if got := logins.Load(); got != wantLogins {
+			t.Errorf("%s: %d logins, want %d", what, got, wantLogins)
+		}
+	}
+	all("at first", nil, 1)
+	restart(account)
+	all("restarted", nil, 1)
+	restart(account)
+	all("restarted at once", ejbca.ErrDenied, 0)
+	now = now.Add(time.Minute)
+	all("a minute later", nil, 1)
+
+	now = now.Add(time.Minute)
+	restart(ejbcatest.Account{Username: "admin", Password: "Sesame"})
+	all("another password", ejbca.ErrDenied, 1)
+	restart(account)
+	all("the old password again", ejbca.ErrDenied, 0)
+	now = now.Add(time.Minute)
+	all("a minute later", nil, 1)
+}
+
+// Where no token is good enough nobody logs in for ever, and where there is but
+// one token nobody asks twice.
+func TestTokenRefusedAlways(t *testing.T) {
+	url, logins, _ := newGateway(t)
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		requests.Add(1)
+		w.WriteHeader(http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	now := time.Now()
+	login := &ejbca.Credentials{
+		BaseURL: url, Username: "admin", Password: "sesame", Now: func() time.Time { return now },
+	}
+	same := func(context.Context, string) (string, error) { return "same", nil }
+	for _, tc := range []struct {
+		name             string
+		token            func(context.Context, string) (string, error)
+		after            time.Duration
+		logins, requests int32
+	}{
+		{"first", login.Token, 0, 2, 2},
+		{"again", login.Token, 59 * time.Second, 0, 1},
+		{"later", login.Token, 2 * time.Second, 1, 2},
+		{"the same token", same, 0, 0, 1},
+		{"no token", nil, 0, 0, 1},
+	} {
+		now = now.Add(tc.after)
+		logins.Store(0)
+		requests.Store(0)
+		_, err := (&ejbca.Client{BaseURL: server.URL, Token: tc.token}).CAs(t.Context())
+		if !errors.Is(err, ejbca.ErrDenied) || logins.Load() != tc.logins || requests.Load() != tc.requests {
+			t.Errorf("%s: got %v after %d logins and %d requests, want ErrDenied after %d and %d",
+				tc.name, err, logins.Load(), requests.Load(), tc.logins, tc.requests)
+		}
+	}
+}
+
+// Those who wait for a login that fails don't all try their luck after it.
+func TestTokenWaitersFailTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logins, release := 0, make(chan struct{})
+		login := &ejbca.Credentials{BaseURL: "http://dojot", Username: "a", Password: "b", HTTPClient: &http.Client{
+			Transport: answerer(func() (*http.Response, error) {
+				logins++
+				<-release
+				return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+			}),
+		}}
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if _, err := login.Token(t.Context(), ""); !errors.Is(err, ejbca.ErrUnavailable) {
+					t.Errorf("got %v, want ErrUnavailable", err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(release)
+		wg.Wait()
+		if logins != 1 {
+			t.Errorf("%d logins, want 1", logins)
+		}
+		if _, err := login.Token(t.Context(), ""); !errors.Is(err, ejbca.ErrUnavailable) || logins != 2 {
+			t.Errorf("got %v after %d logins, want ErrUnavailable after another one", err, logins)
+		}
+	})
 }
 
 // One that waits for another's login can give up, and takes over when the
@@ -140,7 +272,7 @@ func TestTokenWaits(t *testing.T) {
 	ask := func(ctx context.Context) <-chan error {
 		done := make(chan error, 1)
 		go func() {
-			_, err := login.Token(ctx)
+			_, err := login.Token(ctx, "")
 			done <- err
 		}()
 		return done

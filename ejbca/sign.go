@@ -65,7 +65,7 @@ func parseSigned(status json.RawMessage) ([]*x509.Certificate, error) {
 	case "PKCS7":
 		return parsePKCS7(der)
 	}
-	return nil, fmt.Errorf("unknown responseType %q (want CERTIFICATE or PKCS7)", signed.ResponseType)
+	return nil, fmt.Errorf("unknown responseType %q (want CERTIFICATE or PKCS7)", shorten(signed.ResponseType))
 }
 
 // parsePKCS7 reads the certificates of a SignedData (RFC 2315 section 9.1),

@@ -58,8 +58,8 @@ func (s UserStatus) String() string {
 // which subject.
 type User struct {
 	// Name is the end entity's name: "admin:5c6512" for dojot's device 5c6512
-	// of tenant admin. EJBCA turns the characters ;!%?$~<> and the back-tick
-	// into slashes.
+	// of tenant admin. EJBCA turns the characters ;!%?$~<>, the back-tick, line
+	// breaks and NUL into slashes.
 	Name string
 	// Password allows to enrol once. The service never returns it. Required
 	// by PutUser: without one, the service would set one that all know.
@@ -139,7 +139,8 @@ func escapeDN(s string) string {
 	return b.String()
 }
 
-// User returns the end entity called name, without its password.
+// User returns the end entity called name, without its password. That it is
+// that one is checked.
 //
 // EJBCA-REST of dojot 0.5-alpha has the test inverted and says of each user
 // that exists that it doesn't: there, the answer is always [ErrNotFound].
@@ -153,10 +154,23 @@ func (c *Client) User(ctx context.Context, name string) (*User, error) {
 		return nil, fmt.Errorf("ejbca: %s: %w", op, ErrNotFound)
 	}
 	u := answer.User[0]
+	if u.Username != stored(name) {
+		return nil, fmt.Errorf("ejbca: %s: the answer is user %q", op, shorten(u.Username))
+	}
 	return &User{
 		Name: u.Username, SubjectDN: u.SubjectDN, CA: u.CAName, CertificateProfile: u.CertificateProfile,
 		EndEntityProfile: u.EndEntityProfile, TokenType: u.TokenType, Status: u.Status,
 	}, nil
+}
+
+// stored returns a name as EJBCA stores it.
+func stored(name string) string {
+	return strings.Map(func(r rune) rune {
+		if strings.ContainsRune(";!%?$~<>`\n\r\x00", r) {
+			return '/'
+		}
+		return r
+	}, name)
 }
 
 // maxCertsAnswer has room for more certificates than a device gets in a life.

@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 )
 
 const (
@@ -44,9 +46,9 @@ func Token(tenant string) string {
 
 // get asks base for path, as tenant, and decodes the answer into v.
 func get(ctx context.Context, client *http.Client, base, tenant string, query url.Values, v any, path ...string) error {
-	u, err := url.Parse(base)
-	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("bad URL %q (want http://host:port or https://…)", base)
+	u, err := httpurl.Parse(base)
+	if err != nil {
+		return fmt.Errorf("bad URL %w", err)
 	}
 	for i, p := range path {
 		path[i] = url.PathEscape(p)

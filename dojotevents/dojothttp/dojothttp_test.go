@@ -141,7 +141,8 @@ func TestDevicesErrors(t *testing.T) {
 func TestUnreachable(t *testing.T) {
 	p := dojoteventstest.NewPlatform()
 	p.Close()
-	for _, url := range []string{p.URL, "", "device-manager:5000", "ftp://device-manager", "http://", "http://user:secret@127.0.0.1:1"} {
+	for _, url := range []string{p.URL, "", "device-manager:5000", "ftp://device-manager", "http://", "http://user:secret@127.0.0.1:1",
+		"user:secret@device-manager:5000", "ftp://user:secret@device-manager", "http://user:secr et@device-manager"} {
 		_, err := (&dojothttp.Auth{URL: url}).Tenants(t.Context())
 		if err == nil || strings.Contains(err.Error(), "secret") {
 			t.Errorf("Tenants at %q = %v, want an error without the password", url, err)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
 	"path/filepath"
 	"strings"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/internal/durable"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 	"github.com/dojot/mqtt-manager-go/internal/retry"
 	"github.com/dojot/mqtt-manager-go/internal/secret"
@@ -118,7 +118,7 @@ func newManager(ctx context.Context, s *settings, ca *ejbca.Client, log *slog.Lo
 		},
 	}
 	ofTheCA := func(err error) bool { return errors.As(err, new(*ejbca.Error)) }
-	if err := retry.Do(ctx, log, "waiting for the CA at "+withoutPassword(ca.BaseURL), ofTheCA, m.provision); err != nil {
+	if err := retry.Do(ctx, log, "waiting for the CA at "+httpurl.Shown(ca.BaseURL), ofTheCA, m.provision); err != nil {
 		return nil, err
 	}
 	if err := m.writeConfig(); err != nil {
@@ -161,13 +161,4 @@ func (m *manager) findBroker(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// withoutPassword is an address for the log.
-func withoutPassword(address string) string {
-	u, err := url.Parse(address)
-	if err != nil {
-		return "an address that cannot be parsed"
-	}
-	return u.Redacted()
 }

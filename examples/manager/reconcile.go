@@ -11,6 +11,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojothttp"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 	"github.com/dojot/mqtt-manager-go/internal/retry"
 )
 
@@ -30,7 +31,7 @@ func (m *manager) reconcile(ctx context.Context) error {
 	}
 	always := func(error) bool { return true }
 	for {
-		err := retry.Do(ctx, m.log, "waiting for the list of devices at "+withoutPassword(m.deviceManager), always, m.reconcileOnce)
+		err := retry.Do(ctx, m.log, "waiting for the list of devices at "+httpurl.Shown(m.deviceManager), always, m.reconcileOnce)
 		if err != nil {
 			return err
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/url"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -18,6 +17,7 @@ import (
 
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 	"github.com/dojot/mqtt-manager-go/internal/fleet"
+	"github.com/dojot/mqtt-manager-go/internal/httpurl"
 	"github.com/dojot/mqtt-manager-go/internal/loopback"
 )
 
@@ -271,8 +271,8 @@ func (s *settings) complete() error {
 		if u.url == "" {
 			continue
 		}
-		if parsed, err := url.Parse(u.url); err != nil || parsed.Scheme != "http" && parsed.Scheme != "https" || parsed.Host == "" {
-			return fmt.Errorf("%s %q: want http://host:port or https://…", u.flag, withoutPassword(u.url))
+		if _, err := httpurl.Parse(u.url); err != nil {
+			return fmt.Errorf("%s %w", u.flag, err)
 		}
 	}
 	if s.deviceManager != "" && s.reconcileEvery < time.Second {

@@ -94,6 +94,7 @@ func TestBadSettings(t *testing.T) {
 		{"number in the environment", "serve", nil, []string{"MQTTREST_KEY_LENGHT=two"}, []string{"MQTTREST_KEY_LENGHT", "two"}},
 		{"template", "serve", []string{"--user", "{tenant}"}, nil, []string{"{id}"}},
 		{"URL without a scheme", "serve", []string{"--device-manager", "device-manager:5000"}, nil, []string{"--device-manager", "http://"}},
+		{"URL without a scheme and with a password", "serve", []string{"--ejbca-url", "user:sesame@ejbca:5583"}, nil, []string{`--ejbca-url "…@ejbca:5583"`}},
 		{"reconciling without a pause", "serve", []string{"--device-manager", "http://d:5000", "--reconcile-interval", "0"}, nil, []string{"--reconcile-interval"}},
 		{"gone, but from what", "serve", []string{"--remove-gone"}, nil, []string{"--device-manager"}},
 		{"interval", "serve", []string{"--crl-interval", "1ms"}, nil, []string{"--crl-interval"}},

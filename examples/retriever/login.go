@@ -17,7 +17,7 @@ var errLogin = fmt.Errorf("login %w: wrong user or password", ejbca.ErrDenied)
 func (r *retriever) logIn(ctx context.Context) (token string, err error) {
 	mayPass := func(err error) bool { return r.daemon && !errors.Is(err, ejbca.ErrDenied) }
 	err = retry.Do(ctx, r.log, "waiting for dojot", mayPass, func(ctx context.Context) (err error) {
-		token, err = r.login.Token(ctx)
+		token, err = r.login.Token(ctx, "")
 		return err
 	})
 	switch {
