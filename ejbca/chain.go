@@ -22,8 +22,8 @@ const (
 // the root last. The service hands out single certificates, so for a sub-CA
 // its other CAs are searched for the issuers, unless it names more than a
 // thousand; one that fails keeps no issuer from being found. A chain that stays
-// incomplete is an error. That each certificate is signed by the next is checked; whether
-// the root deserves trust isn't.
+// incomplete is an error. That each certificate is signed by the next is
+// checked; whether the root deserves trust isn't.
 func (c *Client) Chain(ctx context.Context, ca string) ([]*x509.Certificate, error) {
 	first, err := c.caCertificate(ctx, ca)
 	if err != nil {
