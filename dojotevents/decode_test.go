@@ -269,12 +269,21 @@ func TestEventKeepsSecrets(t *testing.T) {
 	if !bytes.Contains(e.Data, []byte(secret)) {
 		t.Fatal("sample holds no key")
 	}
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("event", "event", e)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("event", "event", e)
-	for _, s := range []string{e.String(), fmt.Sprintf("%v %+v %s", e, e, e), log.String()} {
-		if strings.Contains(s, secret) || !strings.Contains(s, "a3f09c") {
-			t.Errorf("event shown as %s, want kind, tenant and device without the key", s)
+	for _, v := range []any{e, &e, []dojotevents.Event{e}, struct{ Event dojotevents.Event }{e}} {
+		var shown strings.Builder
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&shown, verb+"\n", v)
+		}
+		slog.New(slog.NewJSONHandler(&shown, nil)).Info("json", "event", v)
+		slog.New(slog.NewTextHandler(&shown, nil)).Info("text", "event", v)
+		if err := json.NewEncoder(&shown).Encode(v); err != nil {
+			t.Error(err)
+		}
+		for _, form := range []string{"%s", "%x", "%d"} {
+			text := strings.Trim(fmt.Sprintf(form, []byte(secret)), "[]")
+			if strings.Contains(shown.String(), text) || !strings.Contains(shown.String(), "a3f09c") {
+				t.Errorf("%T is shown as\n%s\nwant kind, tenant and device without the key", v, &shown)
+			}
 		}
 	}
 }

@@ -52,5 +52,5 @@
 //
 // An update may carry a device's pre-shared key in clear. No error of this
 // package contains text from the document, and an [Event] prints and logs
-// without its Data and Meta.
+// without its Data and Meta, and is written without them by encoding/json.
 package dojotevents
