@@ -79,9 +79,10 @@ type Consumer struct {
 	// Resolve, if not nil, names the topics to consume, and the tenant
 	// of each, "" for none in particular, instead of Topics. It is asked at
 	// the start and every TopicRefresh, has a minute for its answer, and may
-	// add to what it said before.
-	// What it returns beside an error is used, too. Package dojothttp asks
-	// dojot's data-broker.
+	// add to what it said before; a topic for which it names another tenant
+	// than before is taken for that of none in particular. What it returns
+	// beside an error is used, too. Package dojothttp asks dojot's
+	// data-broker.
 	Resolve func(ctx context.Context) (tenants map[string]string, err error)
 
 	// Replay has Run begin each partition at the oldest record that Kafka
