@@ -56,7 +56,7 @@ type Consumer struct {
 	// dealt with the rest of the batch and before offsets are committed, so
 	// that a record may be set aside again after a crash; its context doesn't
 	// end with Run's. If it is nil, the record's position and the reason are
-	// logged. Records that are ErrBatchTooLarge are given up together: r is
+	// logged. Records that are ErrUnreadable are given up together: r is
 	// the position of the first and nothing else.
 	SetAside func(ctx context.Context, r Record, reason error)
 
@@ -103,6 +103,7 @@ type Consumer struct {
 	progress progress
 	starts   starts
 	resolved resolved
+	unpacker *unpacker // of the present Run
 }
 
 // Run consumes until ctx ends and returns ctx's error then, having committed
@@ -143,7 +144,7 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, bat
 			err = c.process(ctx, cl, polled.records, handle)
 		}
 		if err == nil {
-			err = c.skip(ctx, cl, polled.oversized)
+			err = c.skip(ctx, cl, polled.unreadable)
 		}
 		cl.AllowRebalance()
 		if len(polled.recreated) > 0 {
@@ -196,9 +197,9 @@ func (c *Consumer) awaitBroker(ctx context.Context, cl *kgo.Client) error {
 
 // polled is what poll has found.
 type polled struct {
-	records   []*kgo.Record
-	oversized []*kgo.ErrDecompressTooLarge // at which partitions stand still
-	recreated []string                     // topics that turned out to be others of the same name
+	records    []*kgo.Record
+	unreadable []*kgo.ErrDecompressTooLarge // at which partitions stand still
+	recreated  []string                     // topics that turned out to be others of the same name
 }
 
 // poll returns what has been fetched, or nothing after a while. It returns an
@@ -211,11 +212,17 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, faulty *resting) (p
 	if ctx.Err() != nil {
 		return polled{}, ctx.Err()
 	}
+	if cl.BufferedFetchRecords() == 0 {
+		c.unpacker.polled(time.Now())
+	}
 	p := polled{records: fetches.Records()}
 	logged := make(map[string]bool) // one trouble may be reported by each partition
 	fetches.EachError(func(topic string, partition int32, err error) {
-		if oversized, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
-			p.oversized = append(p.oversized, oversized)
+		if unreadable, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
+			p.unreadable = append(p.unreadable, unreadable)
+			return
+		}
+		if errors.Is(err, errFull) {
 			return
 		}
 		var where []any

@@ -19,7 +19,7 @@ const (
 	HeaderTopic     = "dojot.origin.topic"
 	HeaderPartition = "dojot.origin.partition"
 	HeaderOffset    = "dojot.origin.offset"
-	HeaderTimestamp = "dojot.origin.timestamp" // milliseconds since 1970; not with ErrBatchTooLarge
+	HeaderTimestamp = "dojot.origin.timestamp" // milliseconds since 1970; not with ErrUnreadable
 	HeaderGroup     = "dojot.origin.group"     // the consumer group that gave it up
 	HeaderCause     = "dojot.cause"            // the reason's text, of at most 1024 bytes
 
