@@ -23,7 +23,7 @@ var imports = map[string][]string{
 	"dojotevents":                 nil,
 	"dojotevents/dojoteventstest": {"dojotevents", "github.com/twmb/franz-go/pkg/kfake", "github.com/twmb/franz-go/pkg/kgo"},
 	"dojotevents/dojothttp":       {"dojotevents", "internal/httpurl"},
-	"dojotevents/dojotkafka":      {"dojotevents", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/sasl/plain", "github.com/twmb/franz-go/pkg/sasl/scram"},
+	"dojotevents/dojotkafka":      {"dojotevents", "github.com/twmb/franz-go/pkg/kbin", "github.com/twmb/franz-go/pkg/kerr", "github.com/twmb/franz-go/pkg/kgo", "github.com/twmb/franz-go/pkg/kmsg", "github.com/twmb/franz-go/pkg/sasl/plain", "github.com/twmb/franz-go/pkg/sasl/scram"},
 	"ejbca":                       {"crl", "ejbca/internal/reason", "internal/httpurl"},
 	"ejbca/ejbcatest":             {"ejbca", "ejbca/localca", "github.com/golang-jwt/jwt/v5"},
 	"ejbca/internal/reason":       {"crl"},

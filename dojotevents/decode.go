@@ -192,10 +192,12 @@ func (d *document) x509() (Event, error) {
 	if k == OwnershipDelete && inner.values[previousBelongsTo] != nil {
 		owner, ownerPath, ownerRaw = &s.found[inPreviousBelongsTo], path+".previousBelongsTo", inner.values[previousBelongsTo]
 	}
-	if e.DeviceID, err = owner.identifier(ownerPath, "device", ownerDevice, ownerRaw, false); err != nil {
+	// An owner whose name is none must not pass for no owner.
+	owned := func(i int) bool { return k.needsFingerprint() && isText(owner.values[i]) }
+	if e.DeviceID, err = owner.identifier(ownerPath, "device", ownerDevice, ownerRaw, owned(ownerDevice)); err != nil {
 		return Event{}, err
 	}
-	if e.Application, err = owner.identifier(ownerPath, "application", ownerApplication, ownerRaw, false); err != nil {
+	if e.Application, err = owner.identifier(ownerPath, "application", ownerApplication, ownerRaw, owned(ownerApplication)); err != nil {
 		return Event{}, err
 	}
 	needsTenant := k.needsTenant() || k.needsFingerprint() && e.DeviceID != ""
@@ -251,7 +253,7 @@ func (m *members) check(path string) error {
 }
 
 // identifier returns the name that is a member of an object at path, by its key
-// and index. Where it isn't needed, one that isn't a string is left out.
+// and index. Where it isn't needed, one that names nothing is left out.
 func (m *members) identifier(path, key string, i int, raw json.RawMessage, needed bool) (string, error) {
 	if !m.object {
 		if needed {
@@ -263,11 +265,14 @@ func (m *members) identifier(path, key string, i int, raw json.RawMessage, neede
 		return "", err
 	}
 	s, err := name(path, key, m.values[i])
-	if !needed && (errors.Is(err, ErrMissing) || errors.Is(err, ErrType)) {
-		return "", nil
+	if !needed {
+		return s, nil
 	}
 	return s, err
 }
+
+// isText reports whether a value is a string that isn't empty.
+func isText(raw json.RawMessage) bool { return len(raw) > len(`""`) && raw[0] == '"' }
 
 func notObject(path string, raw json.RawMessage) error {
 	if raw == nil {

@@ -106,6 +106,11 @@ func TestDecodeAccepts(t *testing.T) {
 		{"other case is another name", `{"event":"remove","EVENT":"create","data":{"id":"a","ID":"b"},"meta":{"service":"b"}}`, "b", "a"},
 		{"other kind, nothing else", `{"event":"ping"}`, "", ""},
 		{"other kind, other types", `{"event":"ping","data":{"id":7},"meta":"x"}`, "", ""},
+		{"other kind, names that are none", `{"event":"ping","data":{"id":"` + strings.Repeat("a", dojotevents.MaxName+1) + `"},"meta":{"service":"\ud800"}}`, "", ""},
+		{"other kind, empty names", `{"event":"ping","data":{"id":""},"meta":{"service":""}}`, "", ""},
+		{"other kind about certificates", `{"metadata":{"tenant":"\ud800"},"data":{"eventType":"ownership.seize","eventData":{"fingerprint":"\ud800","belongsTo":{"device":"` + strings.Repeat("a", dojotevents.MaxName+1) + `"}}}}`, "", ""},
+		{"template with an id that is none", `{"event":"template.update","data":{"id":"` + strings.Repeat("a", dojotevents.MaxName+1) + `"},"meta":{"service":"b"}}`, "b", ""},
+		{"application's certificate, tenant that is none", `{"metadata":{"tenant":"\ud800"},"data":{"eventType":"ownership.create","eventData":{"fingerprint":"AA","belongsTo":{"application":"x"}}}}`, "", ""},
 		{"a great many names", `{"event":"ping",` + manyNames(1000) + `"meta":{"service":"b"}}`, "b", ""},
 		{"two envelopes at once", `{"event":"remove","data":{"id":"a","eventType":"ownership.create"},"meta":{"service":"b"},"metadata":{"tenant":"x"},"type":"CREATE","tenant":"y"}`, "b", "a"},
 		{"certificate of nobody", `{"metadata":{"tenant":"b"},"data":{"eventType":"ownership.update","eventData":{"fingerprint":"AA","belongsTo":null}}}`, "b", ""},
@@ -196,6 +201,9 @@ func TestDecodeErrors(t *testing.T) {
 		{"two owners", `{"metadata":{"tenant":"b"},"data":{"eventType":"ownership.create","eventData":{"fingerprint":"AA","belongsTo":{"device":"a"},"belongsTo":{"device":"c"}}}}`, "data.eventData.belongsTo", 0, dojotevents.ErrDuplicate},
 		{"two owning devices", `{"metadata":{"tenant":"b"},"data":{"eventType":"ownership.create","eventData":{"fingerprint":"AA","belongsTo":{"device":"a","device":"c"}}}}`, "data.eventData.belongsTo.device", 0, dojotevents.ErrDuplicate},
 		{"two owners that were", `{"metadata":{"tenant":"b"},"data":{"eventType":"ownership.delete","eventData":{"fingerprint":"AA","previousBelongsTo":{"device":"a","device":"c"}}}}`, "data.eventData.previousBelongsTo.device", 0, dojotevents.ErrDuplicate},
+		{"owning device without a proper name", `{"metadata":{"tenant":"b"},"data":{"eventType":"ownership.create","eventData":{"fingerprint":"AA","belongsTo":{"device":"\ud800"}}}}`, "data.eventData.belongsTo.device", 0, dojotevents.ErrSyntax},
+		{"application without a proper name", `{"metadata":{"tenant":"b"},"data":{"eventType":"ownership.delete","eventData":{"fingerprint":"AA","previousBelongsTo":{"application":"` + strings.Repeat("a", dojotevents.MaxName+1) + `"}}}}`, "data.eventData.previousBelongsTo.application", 0, dojotevents.ErrLimit},
+		{"other kind, two ids", `{"event":"ping","data":{"id":"a","id":"b"}}`, "data.id", 0, dojotevents.ErrDuplicate},
 		{"type is a number", `{"type":1,"tenant":"b"}`, "type", 0, dojotevents.ErrType},
 		{"type without tenant", `{"type":"CREATE"}`, "tenant", 0, dojotevents.ErrMissing},
 		{"a great many names, one of them twice", `{"event":"ping",` + manyNames(1000) + `"n500":0}`, "", 0, dojotevents.ErrDuplicate},
@@ -261,12 +269,21 @@ func TestEventKeepsSecrets(t *testing.T) {
 	if !bytes.Contains(e.Data, []byte(secret)) {
 		t.Fatal("sample holds no key")
 	}
-	var log bytes.Buffer
-	slog.New(slog.NewJSONHandler(&log, nil)).Info("event", "event", e)
-	slog.New(slog.NewTextHandler(&log, nil)).Info("event", "event", e)
-	for _, s := range []string{e.String(), fmt.Sprintf("%v %+v %s", e, e, e), log.String()} {
-		if strings.Contains(s, secret) || !strings.Contains(s, "a3f09c") {
-			t.Errorf("event shown as %s, want kind, tenant and device without the key", s)
+	for _, v := range []any{e, &e, []dojotevents.Event{e}, struct{ Event dojotevents.Event }{e}} {
+		var shown strings.Builder
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&shown, verb+"\n", v)
+		}
+		slog.New(slog.NewJSONHandler(&shown, nil)).Info("json", "event", v)
+		slog.New(slog.NewTextHandler(&shown, nil)).Info("text", "event", v)
+		if err := json.NewEncoder(&shown).Encode(v); err != nil {
+			t.Error(err)
+		}
+		for _, form := range []string{"%s", "%x", "%d"} {
+			text := strings.Trim(fmt.Sprintf(form, []byte(secret)), "[]")
+			if strings.Contains(shown.String(), text) || !strings.Contains(shown.String(), "a3f09c") {
+				t.Errorf("%T is shown as\n%s\nwant kind, tenant and device without the key", v, &shown)
+			}
 		}
 	}
 }

@@ -31,12 +31,15 @@
 //	ownership.create, .update, .delete         data.eventData.fingerprint; metadata.tenant if a device's
 //	trustedca.create, .delete                  data.eventData.caFingerprint and metadata.tenant
 //	tenancy.create, .delete                    tenant
-//	any other                                  nothing: what is there is returned
+//	any other                                  nothing
 //
 // A kind in another envelope than its own is an error. An identifier that is
-// needed must be a string that isn't empty. Which characters it may hold is
-// not decided here: dojot lets a tenant's name be anything, so that whoever
-// puts an identifier into a file, a path or a topic has to look at it first.
+// needed must be a string that isn't empty, within [MaxName] and without
+// U+FFFD, which is what half of a surrogate pair becomes; so must any text that
+// names a certificate's owner. What isn't needed is returned if it is such a
+// string, and left out if not. Which characters an identifier may hold is not
+// decided here: dojot lets a tenant's name be anything, so that whoever puts
+// one into a file, a path or a topic has to look at it first.
 //
 // # Names of events
 //
@@ -49,5 +52,5 @@
 //
 // An update may carry a device's pre-shared key in clear. No error of this
 // package contains text from the document, and an [Event] prints and logs
-// without its Data and Meta.
+// without its Data and Meta, and is written without them by encoding/json.
 package dojotevents

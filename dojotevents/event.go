@@ -2,6 +2,8 @@ package dojotevents
 
 import (
 	"encoding/json"
+	"fmt"
+	"io"
 	"log/slog"
 	"strconv"
 )
@@ -128,9 +130,9 @@ type Event struct {
 	// Data and Meta are the members data and meta, or data.eventData and
 	// metadata, as they were sent, nil when there were none. Of an event
 	// about a tenant, Data is the whole document. They may hold keys in
-	// clear: don't log them.
-	Data json.RawMessage
-	Meta json.RawMessage
+	// clear: don't log them. Encode writes them, encoding/json doesn't.
+	Data json.RawMessage `json:"-"`
+	Meta json.RawMessage `json:"-"`
 }
 
 // String returns kind, tenant and device, quoted where they must be, without
@@ -138,6 +140,9 @@ type Event struct {
 func (e Event) String() string {
 	return printable(string(e.Kind)) + " " + printable(e.Tenant) + ":" + printable(e.DeviceID)
 }
+
+// Format prints what String returns, whatever the verb.
+func (e Event) Format(f fmt.State, _ rune) { io.WriteString(f, e.String()) }
 
 // LogValue returns kind, tenant and device, without Data and Meta.
 func (e Event) LogValue() slog.Value {

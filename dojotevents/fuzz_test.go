@@ -27,6 +27,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(" {\"event\" : \"remove\",\"data\":{\"id\":\"\\\"\\\\\",\"x\":[1,-2.5e3,0.0E-0,null,true]},\"meta\":{\"service\":\"b\"}}\n"))
 	f.Add([]byte(`{"event":"remove","data":{"id":"a","id":"b"},"meta":{"service":"\u007f\u0000é"},"type":1}`))
 	f.Add([]byte(`{"metadata":{},"data":{"eventType":"create","eventData":{"belongsTo":{"device":1,"application":"x"}}}}`))
+	f.Add([]byte(`{"metadata":{"tenant":"a"},"data":{"eventType":"ownership.create","eventData":{"fingerprint":"AA","belongsTo":{"device":"\ud800"}}}}`))
 	f.Add([]byte(`{"type":"x","tenant":""}`))
 	f.Fuzz(func(t *testing.T, value []byte) {
 		e, err := dojotevents.Decode(value)
@@ -118,24 +119,23 @@ func reference(value []byte) (e dojotevents.Event, fault *dojotevents.DecodeErro
 	// name returns the text of a member.
 	name := func(path string, raw json.RawMessage, needed bool) string {
 		var s *string
+		var fault error
 		switch {
-		case raw == nil && needed:
-			refuse(path, dojotevents.ErrMissing)
 		case raw == nil:
+			fault = dojotevents.ErrMissing
 		case json.Unmarshal(raw, &s) != nil || s == nil:
-			if needed {
-				refuse(path, dojotevents.ErrType)
-			}
+			fault = dojotevents.ErrType
 		case *s == "":
-			if needed {
-				refuse(path, dojotevents.ErrMissing)
-			}
+			fault = dojotevents.ErrMissing
 		case len(*s) > dojotevents.MaxName:
-			refuse(path, dojotevents.ErrLimit)
+			fault = dojotevents.ErrLimit
 		case strings.Contains(*s, "\ufffd"):
-			refuse(path, dojotevents.ErrSyntax)
+			fault = dojotevents.ErrSyntax
 		default:
 			return *s
+		}
+		if needed {
+			refuse(path, fault)
 		}
 		return ""
 	}
@@ -189,8 +189,12 @@ func reference(value []byte) (e dojotevents.Event, fault *dojotevents.DecodeErro
 			owner = "previousBelongsTo"
 		}
 		members := object("data.eventData."+owner, inner[owner], "device", "application")
-		e.DeviceID = inside("data.eventData."+owner, "device", nil, members, false)
-		e.Application = inside("data.eventData."+owner, "application", nil, members, false)
+		named := func(key string) bool {
+			var s string
+			return known && json.Unmarshal(members[key], &s) == nil && s != ""
+		}
+		e.DeviceID = inside("data.eventData."+owner, "device", nil, members, named("device"))
+		e.Application = inside("data.eventData."+owner, "application", nil, members, named("application"))
 		e.Tenant = inside("metadata", "tenant", e.Meta, object("metadata", e.Meta, "tenant"), trusted || known && e.DeviceID != "")
 	case doc["event"] == nil && doc["type"] != nil:
 		e.Envelope = dojotevents.EnvelopeTenancy

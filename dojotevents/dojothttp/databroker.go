@@ -48,7 +48,9 @@ func (b *DataBroker) Topic(ctx context.Context, tenant, subject string) (string,
 
 // Resolver returns a function for dojotkafka.Consumer's Resolve: it asks for the
 // tenants and for each one's topics, and returns their tenants by topic. A
-// tenant that data-broker refuses keeps no other from being resolved.
+// tenant that data-broker refuses keeps no other from being resolved. A topic
+// that it names for two tenants, which it shouldn't, is returned as that of none
+// in particular, beside an error that names both.
 func (b *DataBroker) Resolver(tenants func(context.Context) ([]string, error), subjects ...string) func(context.Context) (map[string]string, error) {
 	return func(ctx context.Context) (map[string]string, error) {
 		names, err := tenants(ctx)
@@ -64,7 +66,13 @@ func (b *DataBroker) Resolver(tenants func(context.Context) ([]string, error), s
 					errs = append(errs, err)
 					continue
 				}
-				byTopic[topic] = tenant
+				switch owner, known := byTopic[topic]; {
+				case !known:
+					byTopic[topic] = tenant
+				case owner != tenant && owner != "":
+					byTopic[topic] = ""
+					errs = append(errs, fmt.Errorf("topic %q is that of tenant %q and of tenant %q, whose events can't be told apart by it", topic, owner, tenant))
+				}
 			}
 			if ctx.Err() != nil {
 				break

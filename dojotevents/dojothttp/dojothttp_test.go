@@ -2,6 +2,7 @@ package dojothttp_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -199,6 +200,37 @@ func TestTopicsAndTenants(t *testing.T) {
 		if tenants, err := auth.Tenants(t.Context()); err == nil {
 			t.Errorf("tenants for %s = %q, want an error", body, tenants)
 		}
+	}
+}
+
+// A topic that data-broker names for several tenants is that of none in
+// particular, or the events of all but one would be taken for another's.
+func TestResolverOneTopicForTwo(t *testing.T) {
+	p := newPlatform(t)
+	p.AddDevices("admin")
+	p.AddDevices("harbour_7")
+	p.AddDevices("third")
+	p.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/topic/") {
+			return false
+		}
+		_, claims, _ := strings.Cut(r.Header.Get("Authorization"), ".")
+		claims, _, _ = strings.Cut(claims, ".")
+		topic := "shared"
+		if text, _ := base64.StdEncoding.DecodeString(claims); strings.Contains(string(text), "third") {
+			topic = "own"
+		}
+		fmt.Fprintf(w, `{"topic":%q}`, topic)
+		return true
+	})
+	broker, auth := &dojothttp.DataBroker{URL: p.URL}, &dojothttp.Auth{URL: p.URL}
+	resolve := broker.Resolver(auth.Tenants, dojotevents.Subject, dojotevents.CertificatesSubject)
+	got, err := resolve(t.Context())
+	if diff := cmp.Diff(map[string]string{"shared": "", "own": "third"}, got); diff != "" {
+		t.Errorf("topics (-want +got):\n%s", diff)
+	}
+	if err == nil || strings.Count(err.Error(), "shared") != 1 || !strings.Contains(err.Error(), `"admin"`) || !strings.Contains(err.Error(), `"harbour_7"`) {
+		t.Errorf("error = %v, want one that names the topic and both tenants", err)
 	}
 }
 

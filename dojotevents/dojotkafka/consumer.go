@@ -56,13 +56,14 @@ type Consumer struct {
 	// dealt with the rest of the batch and before offsets are committed, so
 	// that a record may be set aside again after a crash; its context doesn't
 	// end with Run's. If it is nil, the record's position and the reason are
-	// logged. Records that are ErrBatchTooLarge are given up together: r is
+	// logged. Records that are ErrUnreadable are given up together: r is
 	// the position of the first and nothing else.
 	SetAside func(ctx context.Context, r Record, reason error)
 
 	// DeadLetterTopic, if not empty, is a topic to which the records that are
 	// given up are written, before SetAside is called: key, value and headers
-	// as they were, and the headers named by the Header constants. It is for
+	// as they were, unless they are too large for it, and the headers named by
+	// the Header constants. It is for
 	// the same eyes as the topics consumed, must exist unless Kafka creates
 	// topics by itself, and is never consumed.
 	DeadLetterTopic string
@@ -79,9 +80,10 @@ type Consumer struct {
 	// Resolve, if not nil, names the topics to consume, and the tenant
 	// of each, "" for none in particular, instead of Topics. It is asked at
 	// the start and every TopicRefresh, has a minute for its answer, and may
-	// add to what it said before.
-	// What it returns beside an error is used, too. Package dojothttp asks
-	// dojot's data-broker.
+	// add to what it said before; a topic for which it names another tenant
+	// than before is taken for that of none in particular. What it returns
+	// beside an error is used, too. Package dojothttp asks dojot's
+	// data-broker.
 	Resolve func(ctx context.Context) (tenants map[string]string, err error)
 
 	// Replay has Run begin each partition at the oldest record that Kafka
@@ -101,6 +103,7 @@ type Consumer struct {
 	progress progress
 	starts   starts
 	resolved resolved
+	unpacker *unpacker // of the present Run
 }
 
 // Run consumes until ctx ends and returns ctx's error then, having committed
@@ -141,7 +144,7 @@ func (c *Consumer) Run(ctx context.Context, handle func(ctx context.Context, bat
 			err = c.process(ctx, cl, polled.records, handle)
 		}
 		if err == nil {
-			err = c.skip(ctx, cl, polled.oversized)
+			err = c.skip(ctx, cl, polled.unreadable)
 		}
 		cl.AllowRebalance()
 		if len(polled.recreated) > 0 {
@@ -194,9 +197,9 @@ func (c *Consumer) awaitBroker(ctx context.Context, cl *kgo.Client) error {
 
 // polled is what poll has found.
 type polled struct {
-	records   []*kgo.Record
-	oversized []*kgo.ErrDecompressTooLarge // at which partitions stand still
-	recreated []string                     // topics that turned out to be others of the same name
+	records    []*kgo.Record
+	unreadable []*kgo.ErrDecompressTooLarge // at which partitions stand still
+	recreated  []string                     // topics that turned out to be others of the same name
 }
 
 // poll returns what has been fetched, or nothing after a while. It returns an
@@ -209,11 +212,17 @@ func (c *Consumer) poll(ctx context.Context, cl *kgo.Client, faulty *resting) (p
 	if ctx.Err() != nil {
 		return polled{}, ctx.Err()
 	}
+	if cl.BufferedFetchRecords() == 0 {
+		c.unpacker.polled(time.Now())
+	}
 	p := polled{records: fetches.Records()}
 	logged := make(map[string]bool) // one trouble may be reported by each partition
 	fetches.EachError(func(topic string, partition int32, err error) {
-		if oversized, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
-			p.oversized = append(p.oversized, oversized)
+		if unreadable, ok := errors.AsType[*kgo.ErrDecompressTooLarge](err); ok {
+			p.unreadable = append(p.unreadable, unreadable)
+			return
+		}
+		if errors.Is(err, errFull) {
 			return
 		}
 		var where []any

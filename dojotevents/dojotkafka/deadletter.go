@@ -19,13 +19,19 @@ const (
 	HeaderTopic     = "dojot.origin.topic"
 	HeaderPartition = "dojot.origin.partition"
 	HeaderOffset    = "dojot.origin.offset"
-	HeaderTimestamp = "dojot.origin.timestamp" // milliseconds since 1970; not with ErrBatchTooLarge
+	HeaderTimestamp = "dojot.origin.timestamp" // milliseconds since 1970; not with ErrUnreadable
 	HeaderGroup     = "dojot.origin.group"     // the consumer group that gave it up
 	HeaderCause     = "dojot.cause"            // the reason's text, of at most 1024 bytes
 
 	// HeaderSize is there only if Kafka refused the value for its size, in
 	// bytes, so that the record has none.
 	HeaderSize = "dojot.origin.size"
+
+	// These are there only if Kafka refused what was left then, too, so that
+	// the record has neither a key nor the headers that it came with. The
+	// headers' names count.
+	HeaderKeySize     = "dojot.origin.key.size"
+	HeaderHeadersSize = "dojot.origin.headers.size"
 )
 
 const maxCause = 1024
@@ -56,24 +62,20 @@ func (c *Consumer) setAside(ctx context.Context, cl *kgo.Client, letters []deadL
 }
 
 func (c *Consumer) writeDeadLetters(ctx context.Context, cl *kgo.Client, letters []deadLetter) error {
-	records := make([]*kgo.Record, 0, len(letters))
-	for _, l := range letters {
-		records = append(records, c.deadRecord(l))
-	}
 	for n := 0; ; n++ {
 		var err error
-		if records, err = produce(ctx, cl, records); len(records) == 0 {
+		if letters, err = c.produce(ctx, cl, letters); len(letters) == 0 {
 			return nil
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if c.MaxAttempts > 0 && n+1 >= c.MaxAttempts {
-			c.log().Error(fmt.Sprintf("%d records not written to the dead-letter topic, given up", len(records)), "topic", c.DeadLetterTopic, "err", err)
+			c.log().Error(fmt.Sprintf("%d records not written to the dead-letter topic, given up", len(letters)), "topic", c.DeadLetterTopic, "err", err)
 			return nil
 		}
 		d := backoff(n)
-		c.log().Warn(fmt.Sprintf("%d records not written to the dead-letter topic, next try in %v", len(records), d.Round(time.Millisecond)),
+		c.log().Warn(fmt.Sprintf("%d records not written to the dead-letter topic, next try in %v", len(letters), d.Round(time.Millisecond)),
 			"topic", c.DeadLetterTopic, "err", err)
 		if err := wait(ctx, d); err != nil {
 			return err
@@ -81,47 +83,53 @@ func (c *Consumer) writeDeadLetters(ctx context.Context, cl *kgo.Client, letters
 	}
 }
 
-// produce returns the records that Kafka has not taken.
-func produce(ctx context.Context, cl *kgo.Client, records []*kgo.Record) ([]*kgo.Record, error) {
+// produce returns those that Kafka has not taken.
+func (c *Consumer) produce(ctx context.Context, cl *kgo.Client, letters []deadLetter) ([]deadLetter, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), finishTimeout)
 	defer cancel()
+	records := make([]*kgo.Record, 0, len(letters))
+	of := make(map[*kgo.Record]deadLetter, len(letters))
+	for _, l := range letters {
+		r := c.deadRecord(l, nothing)
+		records = append(records, r)
+		of[r] = l
+	}
 	var (
-		left []*kgo.Record
+		left []deadLetter
 		why  error
 	)
 	for _, result := range cl.ProduceSync(ctx, records...) {
-		r, err := result.Record, result.Err
-		if errors.Is(err, kerr.MessageTooLarge) {
-			// Perhaps they were only too large together.
-			r = again(r)
-			err = cl.ProduceSync(ctx, r).FirstErr()
-		}
-		if errors.Is(err, kerr.MessageTooLarge) && r.Value != nil {
-			size := len(r.Value)
-			r = again(r)
-			r.Value = nil
-			r.Headers = append(slices.Clip(r.Headers), kgo.RecordHeader{Key: HeaderSize, Value: []byte(strconv.Itoa(size))})
-			err = cl.ProduceSync(ctx, r).FirstErr()
+		l, err := of[result.Record], result.Err
+		// Perhaps they were only too large together.
+		for _, without := range []omission{nothing, theValue, allThatCame} {
+			if errors.Is(err, kerr.MessageTooLarge) {
+				err = cl.ProduceSync(ctx, c.deadRecord(l, without)).FirstErr()
+			}
 		}
 		if err != nil {
-			left = append(left, again(r))
+			left = append(left, l)
 			why = err
 		}
 	}
 	return left, why
 }
 
-// again returns a record that can be produced, unlike one that was.
-func again(r *kgo.Record) *kgo.Record {
-	return &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value, Headers: r.Headers}
-}
+// omission is what a record in the dead-letter topic lacks of the original.
+type omission int
 
-func (c *Consumer) deadRecord(l deadLetter) *kgo.Record {
-	r := &kgo.Record{
-		Topic:   c.DeadLetterTopic,
-		Key:     l.polled.Key,
-		Value:   l.polled.Value,
-		Headers: slices.Clone(l.polled.Headers),
+const (
+	nothing omission = iota
+	theValue
+	allThatCame // which leaves at most 3 kB
+)
+
+func (c *Consumer) deadRecord(l deadLetter, without omission) *kgo.Record {
+	r := &kgo.Record{Topic: c.DeadLetterTopic}
+	if without < theValue {
+		r.Value = l.polled.Value
+	}
+	if without < allThatCame {
+		r.Key, r.Headers = l.polled.Key, slices.Clone(l.polled.Headers)
 	}
 	cause := l.reason.Error()
 	if len(cause) > maxCause {
@@ -138,5 +146,16 @@ func (c *Consumer) deadRecord(l deadLetter) *kgo.Record {
 	}
 	add(HeaderGroup, c.group())
 	add(HeaderCause, cause)
+	if without >= allThatCame {
+		size := 0
+		for _, h := range l.polled.Headers {
+			size += len(h.Key) + len(h.Value)
+		}
+		add(HeaderKeySize, strconv.Itoa(len(l.polled.Key)))
+		add(HeaderHeadersSize, strconv.Itoa(size))
+	}
+	if without >= theValue {
+		add(HeaderSize, strconv.Itoa(len(l.polled.Value)))
+	}
 	return r
 }

@@ -2,9 +2,11 @@ package dojotkafka_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -181,6 +183,56 @@ func TestMaxAttempts(t *testing.T) {
 	}
 	if s := c.Stats(); s.Applied != total-3 || s.SetAside != 3 || s.Retried == 0 {
 		t.Errorf("stats = %+v, want %d applied, 3 set aside", s, total-3)
+	}
+}
+
+// Neither is one lost, nor does it stop the rest, whose key or headers alone are
+// too large for the dead-letter topic.
+func TestDeadLetterTooLargeBesideValue(t *testing.T) {
+	big := make([]byte, 20_000)
+	_, _ = rand.Read(big)
+	for _, tt := range []struct {
+		name         string
+		record       kgo.Record
+		key, headers string // sizes
+	}{
+		{"key", kgo.Record{Key: big, Value: []byte("poison")}, "20000", "0"},
+		{"header", kgo.Record{Value: []byte("poison"), Headers: []kgo.RecordHeader{{Key: "trace", Value: big}}}, "0", "20005"},
+		{"both", kgo.Record{Key: big[:10], Value: big, Headers: []kgo.RecordHeader{{Key: "a", Value: big}, {Key: "b", Value: big}}}, "10", "40002"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			f := newFixture(t)
+			dead := f.topic + ".dead"
+			limit := "1000"
+			if _, err := f.admin.CreateTopic(f.context(), 1, -1, map[string]*string{"max.message.bytes": &limit}, dead); err != nil {
+				t.Fatal(err)
+			}
+			tt.record.Topic = f.topic
+			if err := f.client.ProduceSync(f.context(), &tt.record).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			f.publishIDs("after")
+			c := f.consumer()
+			c.DeadLetterTopic = dead
+			in := newInbox(t)
+			start(t, c, in.handle)
+			eventually(t, "both committed", func() bool { return f.committed(f.topic, 0) == 2 })
+			wantIDs(t, in.take(1), "after")
+			letter := f.readAll(dead, 1)[0]
+			if len(letter.Key) > 0 || len(letter.Value) > 0 || header(letter, "trace") != "(none)" {
+				t.Skip("this Kafka doesn't limit the size of records")
+			}
+			for name, want := range map[string]string{
+				dojotkafka.HeaderOffset:      "0",
+				dojotkafka.HeaderSize:        strconv.Itoa(len(tt.record.Value)),
+				dojotkafka.HeaderKeySize:     tt.key,
+				dojotkafka.HeaderHeadersSize: tt.headers,
+			} {
+				if got := header(letter, name); got != want {
+					t.Errorf("header %s = %s, want %s", name, got, want)
+				}
+			}
+		})
 	}
 }
 

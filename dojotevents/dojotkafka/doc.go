@@ -26,7 +26,8 @@
 // A record that isn't a device event, or whose tenant contradicts its topic's,
 // is set aside: counted, reported, written to a dead-letter topic if there is
 // one, and passed. So is one that the handler gives up with a [RecordError], and
-// so are records that were compressed together and unpack to more than 64 MiB.
+// so are records that were compressed together and can't be unpacked
+// ([ErrUnreadable]).
 // Any other error of the handler means that nothing of the batch counts as
 // done, and it gets the same batch again, after a while, until it succeeds or
 // [Consumer.MaxAttempts] is reached. Set that, and a dead-letter topic, if the
@@ -39,6 +40,16 @@
 // and later; before, topics had nothing but their names). Before
 // partitions move to another member, the batch in work is finished and
 // committed, if that takes less than two minutes.
+//
+// # Memory
+//
+// Whatever producers send, a Consumer uses no more than 600 MiB of memory for
+// each of Kafka's brokers: half for the records in work, half for those that are
+// ready to be. Of each half, 200 MiB are for 8 MiB of records as they were sent,
+// should they all be empty, and 100 for what is unpacked. Events of the usual
+// size take less than a tenth of that, or a quarter if they are compressed.
+// Not counted is what a handler keeps, and a batch that is larger by itself,
+// which Kafka takes only if it is told to.
 //
 // # What this package does not do
 //

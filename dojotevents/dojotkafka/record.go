@@ -3,6 +3,7 @@ package dojotkafka
 import (
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"time"
 
@@ -24,13 +25,17 @@ func (p Position) String() string { return fmt.Sprintf("%s:%d:%d", p.Topic, p.Pa
 // LogValue returns the same as String.
 func (p Position) LogValue() slog.Value { return slog.StringValue(p.String()) }
 
-// Record is one record of a topic. It prints and logs as its position.
+// Record is one record of a topic. It prints and logs as its position, and
+// encoding/json leaves out what it says.
 type Record struct {
 	Position
 	Event     dojotevents.Event // zero if the value didn't decode
 	Timestamp time.Time         // when it was produced, or when the broker got it
-	Value     []byte            // as it was sent; may hold keys in clear
+	Value     []byte            `json:"-"` // as it was sent; may hold keys in clear
 }
+
+// Format prints the position, whatever the verb.
+func (r Record) Format(f fmt.State, _ rune) { io.WriteString(f, r.String()) }
 
 // RecordError is how a handler gives up a record for good: it will not
 // succeed, however often it is tried. Several are returned by errors.Join.

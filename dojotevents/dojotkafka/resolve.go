@@ -21,15 +21,22 @@ type resolved struct {
 	tenants map[string]string // by topic
 }
 
+// add notes a tenant's topic. One that was another's is that of none in
+// particular from then on.
 func (r *resolved) add(topic, tenant string) (isNew bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.tenants == nil {
 		r.tenants = make(map[string]string)
 	}
-	_, known := r.tenants[topic]
+	if owner, known := r.tenants[topic]; known {
+		if owner != tenant {
+			r.tenants[topic] = ""
+		}
+		return false
+	}
 	r.tenants[topic] = tenant
-	return !known
+	return true
 }
 
 func (r *resolved) topics() []string {

@@ -58,3 +58,33 @@ func TestResolve(t *testing.T) {
 	r.stop()
 	in.empty()
 }
+
+// A topic that turns out to be another tenant's, too, is nobody's in particular
+// from then on.
+func TestResolveOneTopicForTwo(t *testing.T) {
+	f := newFixture(t)
+	shared, own := f.tenant+"-shared", f.tenant+"-own"
+	f.createTopic(shared, 1)
+	f.createTopic(own, 1)
+	answers := []map[string]string{{shared: "one"}, {shared: "two", own: "two"}}
+	c := f.consumer()
+	c.Topics = nil
+	c.Resolve = func(context.Context) (map[string]string, error) {
+		answer := answers[0]
+		if len(answers) > 1 {
+			answers = answers[1:]
+		}
+		return answer, nil
+	}
+	c.SetAside = func(_ context.Context, r dojotkafka.Record, reason error) {
+		t.Errorf("%v is set aside: %v", r, reason)
+	}
+	in := newInbox(t)
+	start(t, c, in.handle)
+	f.publish(own, 0, `{"event":"remove","data":{"id":"a1"},"meta":{"service":"two"}}`)
+	wantIDs(t, in.take(1), "a1") // both answers have been given
+	f.publish(shared, 0,
+		`{"event":"remove","data":{"id":"b1"},"meta":{"service":"one"}}`,
+		`{"event":"remove","data":{"id":"b2"},"meta":{"service":"two"}}`)
+	wantIDs(t, in.take(2), "b1", "b2")
+}

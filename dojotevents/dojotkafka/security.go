@@ -2,6 +2,7 @@ package dojotkafka
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -16,18 +17,19 @@ const (
 	ScramSHA512 = "SCRAM-SHA-512"
 )
 
-// SASL is who a client says it is. It prints and logs without its password.
+// SASL is who a client says it is. It prints and logs without its password,
+// and is written without it by encoding/json.
 type SASL struct {
 	Mechanism string // Plain, ScramSHA256 or ScramSHA512
 	User      string
-	Password  string
+	Password  string `json:"-"`
 }
 
 // String returns mechanism and user.
 func (s SASL) String() string { return s.Mechanism + " " + s.User }
 
-// GoString returns the same as String.
-func (s SASL) GoString() string { return s.String() }
+// Format prints what String returns, whatever the verb.
+func (s SASL) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
 
 // LogValue returns mechanism and user.
 func (s SASL) LogValue() slog.Value {

@@ -1,9 +1,10 @@
 package dojotkafka_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 
+	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
 )
@@ -90,13 +92,34 @@ func TestSecurity(t *testing.T) {
 	}
 }
 
-func TestSASLKeepsPassword(t *testing.T) {
-	s := dojotkafka.SASL{Mechanism: dojotkafka.Plain, User: "manager", Password: "secret"}
-	var log bytes.Buffer
-	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "sasl", s, "pointer", &s)
-	for _, shown := range []string{fmt.Sprintf("%v %+v %s %#v %v", s, s, s, s, &s), log.String()} {
-		if strings.Contains(shown, "secret") || !strings.Contains(shown, "manager") {
-			t.Errorf("shown as %s, want the user without the password", shown)
+// What a record says and a password are shown by no way of printing.
+func TestSecretsAreNotPrinted(t *testing.T) {
+	const secret = "sesame"
+	text := `{"event":"update","data":{"id":"name","k":"` + secret + `"},"meta":{"service":"t"}}`
+	event, err := dojotevents.Decode([]byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := dojotkafka.Record{Position: dojotkafka.Position{Topic: "name"}, Event: event, Value: []byte(text)}
+	login := dojotkafka.SASL{Mechanism: dojotkafka.Plain, User: "name", Password: secret}
+	for _, v := range []any{record, &record, []dojotkafka.Record{record}, login, &login, struct{ SASL dojotkafka.SASL }{login}} {
+		var shown strings.Builder
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			fmt.Fprintf(&shown, verb+"\n", v)
+		}
+		slog.New(slog.NewJSONHandler(&shown, nil)).Info("json", "value", v)
+		slog.New(slog.NewTextHandler(&shown, nil)).Info("text", "value", v)
+		if err := json.NewEncoder(&shown).Encode(v); err != nil {
+			t.Error(err)
+		}
+		hidden := []string{base64.StdEncoding.EncodeToString([]byte(text))}
+		for _, form := range []string{"%s", "%x", "%d"} {
+			hidden = append(hidden, strings.Trim(fmt.Sprintf(form, []byte(secret)), "[]"))
+		}
+		for _, h := range hidden {
+			if strings.Contains(shown.String(), h) || !strings.Contains(shown.String(), "name") {
+				t.Errorf("%T is shown as\n%s", v, &shown)
+			}
 		}
 	}
 }

@@ -8,14 +8,11 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 )
 
-// maxUnpacked is how many bytes the records that a producer has compressed
-// together may be. Kafka limits what they are compressed, to a megabyte unless
-// it is told otherwise, which can be a gigabyte of nothing.
-const maxUnpacked = 64 << 20
-
-// ErrBatchTooLarge is why records are set aside that a producer has compressed
-// together and that are too large to be unpacked.
-var ErrBatchTooLarge = errors.New("records are too large to be unpacked (want at most 64 MiB compressed together)")
+// ErrUnreadable is why records are set aside that a producer has compressed
+// together and that can't be unpacked, or not into 16 MiB of memory. Kafka
+// itself takes more than that, and zstd that needs a window of more, and others
+// that speak its protocol take what isn't compressed at all.
+var ErrUnreadable = errors.New("records that were compressed together can't be unpacked into 16 MiB of memory")
 
 // skip sets batches aside that can't be unpacked, and has their partitions
 // consumed again, from behind them. It returns an error only if ctx has ended
@@ -23,7 +20,7 @@ var ErrBatchTooLarge = errors.New("records are too large to be unpacked (want at
 func (c *Consumer) skip(ctx context.Context, cl *kgo.Client, batches []*kgo.ErrDecompressTooLarge) error {
 	for _, b := range batches {
 		first := &kgo.Record{Topic: b.Topic, Partition: b.Partition, Offset: b.Offset}
-		reason := fmt.Errorf("%w: offsets %d to %d", ErrBatchTooLarge, b.Offset, b.NextOffset-1)
+		reason := fmt.Errorf("%w: offsets %d to %d", ErrUnreadable, b.Offset, b.NextOffset-1)
 		if err := c.setAside(ctx, cl, []deadLetter{{polled: first, record: received(first), reason: reason}}); err != nil {
 			return err
 		}
