@@ -63,9 +63,8 @@ type Consumer struct {
 	// DeadLetterTopic, if not empty, is a topic to which the records that are
 	// given up are written, before SetAside is called: key, value and headers
 	// as they were, unless they are too large for it, and the headers named by
-	// the Header constants. It is for
-	// the same eyes as the topics consumed, must exist unless Kafka creates
-	// topics by itself, and is never consumed.
+	// the Header constants. It is for the same eyes as the topics consumed,
+	// must exist unless Kafka creates topics by itself, and is never consumed.
 	DeadLetterTopic string
 
 	// MaxAttempts is how often a batch is tried at most. When that wasn't
