@@ -358,8 +358,8 @@ func TestServeByPIDFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The manager may find the broker up before it finds the file: it tells
-	// it at the next try.
+	// The broker may be up before the file is there.
+	manager.await(t, "mosquitto.pid: no such file")
 	write(strconv.Itoa(broker.Pid) + "\n")
 	manager.await(t, "the broker is up")
 
@@ -425,6 +425,7 @@ func TestServeByCommand(t *testing.T) {
 	manager.await(t, "waiting for the broker")
 
 	broker := s.startBroker(binary)
+	manager.await(t, "exit status") // of a shell without a script
 	script := fmt.Sprintf("echo told >>%s.log; kill -HUP %d\n", reload, broker.Pid)
 	if err := os.WriteFile(reload, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
