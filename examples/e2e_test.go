@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +28,9 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
@@ -55,19 +58,14 @@ func TestMain(m *testing.M) {
 // that runs other tests besides may take its time.
 const patience = time.Minute
 
-// freePorts returns ports that were free a moment ago.
-func freePorts(t *testing.T, n int) []string {
+// freePort returns a port for a process that is told where to listen.
+func freePort(t *testing.T) string {
 	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	port, err := mosquittotest.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	return strconv.Itoa(port)
 }
 
 // broker returns the options that choose the broker under test.
@@ -209,19 +207,44 @@ type platform struct {
 	manager                     *process
 }
 
-func newPlatform(t *testing.T) *platform {
-	ports := freePorts(t, 4)
-	p := &platform{t: t, dir: t.TempDir(), listen: ports[0], api: ports[1], gateway: ports[2], kafka: ports[3]}
-	p.startManager()
+func newPlatform(t *testing.T, options ...string) *platform {
+	t.Helper()
+	p := &platform{t: t, dir: t.TempDir(), listen: freePort(t), api: freePort(t), gateway: freePort(t), kafka: freePort(t)}
+	giveCA(t, p.dir)
+	p.startManager(options...)
 	return p
 }
 
-func (p *platform) startManager() {
+func (p *platform) startManager(options ...string) {
 	p.t.Helper()
-	p.manager = start(p.t, p.dir, "manager", append([]string{"dev",
+	p.manager = start(p.t, p.dir, "manager", slices.Concat([]string{"dev",
 		"--listen", "127.0.0.1:" + p.listen, "--api", "127.0.0.1:" + p.api,
-		"--gateway", "127.0.0.1:" + p.gateway, "--kafka-port", p.kafka}, broker()...)...)
+		"--gateway", "127.0.0.1:" + p.gateway, "--kafka-port", p.kafka}, options, broker())...)
 	p.manager.await(p.t, "Ctrl-C ends everything.")
+}
+
+// devCA is a folder with a CA as dev has it, but for its key, which is made
+// sooner.
+var devCA = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(bin, "ca")
+	ca, err := localca.Open(dir, localca.Options{KeySize: 2048})
+	if err != nil {
+		return "", err
+	}
+	return dir, ca.Close()
+})
+
+// giveCA spares a dev that will run in dir the making of the CA's key, which
+// may take minutes on a machine that is busy.
+func giveCA(t *testing.T, dir string) {
+	t.Helper()
+	ca, err := devCA()
+	if err == nil {
+		err = os.CopyFS(filepath.Join(dir, "dojot-dev", "ca"), os.DirFS(ca))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *platform) url(path string) string { return "http://127.0.0.1:" + p.api + path }
@@ -678,16 +701,17 @@ func TestAPIRefusals(t *testing.T) {
 
 func TestManagerSaysWhatIsMissing(t *testing.T) {
 	dir := t.TempDir()
+	giveCA(t, dir)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	ports := freePorts(t, 4)
+	api, kafka := freePort(t), freePort(t)
 	options := func(listen, gateway string) []string {
-		return []string{"dev", "--listen", listen, "--api", "127.0.0.1:" + ports[0], "--gateway", gateway, "--kafka-port", ports[1]}
+		return []string{"dev", "--listen", listen, "--api", "127.0.0.1:" + api, "--gateway", gateway, "--kafka-port", kafka}
 	}
-	free, free2 := "127.0.0.1:"+ports[2], "127.0.0.1:"+ports[3]
+	free, free2 := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
 	for _, tc := range []struct {
 		name  string
 		args  []string
@@ -717,12 +741,7 @@ func TestManagerSaysWhatIsMissing(t *testing.T) {
 
 // The later convention is one option away.
 func TestTenantIDConvention(t *testing.T) {
-	ports := freePorts(t, 4)
-	p := &platform{t: t, dir: t.TempDir(), listen: ports[0], api: ports[1], gateway: ports[2], kafka: ports[3]}
-	p.manager = start(t, p.dir, "manager", append([]string{"dev", "--convention", "tenant-id",
-		"--listen", "127.0.0.1:" + p.listen, "--api", "127.0.0.1:" + p.api,
-		"--gateway", "127.0.0.1:" + p.gateway, "--kafka-port", p.kafka}, broker()...)...)
-	p.manager.await(t, "Ctrl-C ends everything.")
+	p := newPlatform(t, "--convention", "tenant-id")
 	for _, tenant := range []string{"admin", "other"} {
 		if status, body := p.call("PUT", "/v1/devices/"+tenant+"/24f6", nil); status != 200 {
 			t.Fatalf("PUT: %d %s", status, body)

@@ -47,11 +47,12 @@ type surroundings struct {
 }
 
 func newSurroundings(t *testing.T) *surroundings {
-	ports := freePorts(t, 4)
+	t.Helper()
+	caAddr := "127.0.0.1:" + freePort(t)
 	return &surroundings{
-		t: t, dir: t.TempDir(), port: ports[3],
-		listen: "127.0.0.1:" + ports[0], api: "127.0.0.1:" + ports[1], caAddr: "127.0.0.1:" + ports[2],
-		ca: &ejbca.Client{BaseURL: "http://127.0.0.1:" + ports[2]},
+		t: t, dir: t.TempDir(), port: freePort(t),
+		listen: "127.0.0.1:" + freePort(t), api: "127.0.0.1:" + freePort(t), caAddr: caAddr,
+		ca: &ejbca.Client{BaseURL: "http://" + caAddr},
 	}
 }
 
