@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -54,9 +55,9 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// patience bounds every wait. What is waited for takes milliseconds; a machine
-// that runs other tests besides may take its time.
-const patience = time.Minute
+// patience bounds every wait. What is waited for takes milliseconds, a key of
+// RSA seconds; a machine that runs other tests besides may take its time.
+const patience = 3 * time.Minute
 
 // freePort returns a port for a process that is told where to listen.
 func freePort(t *testing.T) string {
@@ -90,16 +91,12 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(filepath.Join(bin, name), args...), exited: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Dir = dir
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.cmd.Stderr = p.cmd.Stdout
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
+	launch(t, p.cmd, func() {
 		defer close(p.exited)
 		lines := bufio.NewScanner(pipe)
 		for lines.Scan() {
@@ -110,7 +107,7 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 			p.mu.Unlock()
 		}
 		p.cmd.Wait()
-	}()
+	})
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		<-p.exited
@@ -119,6 +116,27 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 		}
 	})
 	return p
+}
+
+// launch starts cmd in a process group of its own and calls attend beside the
+// test, which is to wait for its end. If this process is killed, so is cmd.
+func launch(t *testing.T, cmd *exec.Cmd, attend func()) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// The kernel kills it with the thread that started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			attend()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *process) output() string {
@@ -151,17 +169,22 @@ func (p *process) await(t *testing.T, text string) {
 	}
 }
 
+func (p *process) awaitEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatalf("%q does not end", p.cmd.Args)
+	}
+}
+
 // stop ends the process as Ctrl-C does, and expects it to be content.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		t.Fatal("does not end after an interrupt")
-	}
+	p.awaitEnd(t)
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit status %d after an interrupt, want 0", code)
 	}
@@ -472,7 +495,7 @@ func TestEndToEnd(t *testing.T) {
 	agent.await(t, "subscribed")
 	p.mustPublish("beef", "sixth")
 	agent.await(t, "/admin/beef/attrs sixth")
-	<-agent.exited
+	agent.awaitEnd(t)
 	for _, never := range []string{"stolen", "after all"} {
 		if strings.Contains(agent.output(), never) {
 			t.Errorf("%q arrived", never)
@@ -528,7 +551,9 @@ func mosquittoPub(t *testing.T, p *platform, device, message string) {
 		return
 	}
 	certs := filepath.Join(p.dir, "certs")
-	cmd := exec.Command(path, "-h", "localhost", "-p", p.listen, "-i", "admin:"+device, "-t", "/admin/"+device+"/attrs", "-m", message, "-q", "1",
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "-h", "localhost", "-p", p.listen, "-i", "admin:"+device, "-t", "/admin/"+device+"/attrs", "-m", message, "-q", "1",
 		"--cert", filepath.Join(certs, device+".crt"), "--key", filepath.Join(certs, device+".key"), "--cafile", filepath.Join(certs, "IOTmidCA.crt"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("mosquitto_pub: %v\n%s", err, out)

@@ -91,13 +91,14 @@ func (s *surroundings) startKafka() {
 func (s *surroundings) startBroker(binary mosquitto.Binary) *os.Process {
 	s.t.Helper()
 	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
-	broker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := broker.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	ended := make(chan struct{})
+	launch(s.t, broker, func() {
+		defer close(ended)
+		broker.Wait()
+	})
 	s.t.Cleanup(func() {
 		broker.Process.Kill()
-		broker.Wait()
+		<-ended
 	})
 	return broker.Process
 }
@@ -499,7 +500,7 @@ func TestKilled(t *testing.T) {
 	if err := p.manager.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.manager.exited
+	p.manager.awaitEnd(t)
 	eventually(t, "the broker", func() error {
 		if listening("127.0.0.1:"+p.listen) == nil {
 			return errors.New("is still there")
