@@ -15,6 +15,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -27,7 +29,9 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/ejbca/localca"
 	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
@@ -51,23 +55,18 @@ func TestMain(m *testing.M) {
 	}())
 }
 
-// patience bounds every wait. What is waited for takes milliseconds; a machine
-// that runs other tests besides may take its time.
-const patience = time.Minute
+// patience bounds every wait. What is waited for takes milliseconds, a key of
+// RSA seconds; a machine that runs other tests besides may take its time.
+const patience = 3 * time.Minute
 
-// freePorts returns ports that were free a moment ago.
-func freePorts(t *testing.T, n int) []string {
+// freePort returns a port for a process that is told where to listen.
+func freePort(t *testing.T) string {
 	t.Helper()
-	ports := make([]string, n)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	port, err := mosquittotest.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return ports
+	return strconv.Itoa(port)
 }
 
 // broker returns the options that choose the broker under test.
@@ -92,16 +91,12 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 	t.Helper()
 	p := &process{cmd: exec.Command(filepath.Join(bin, name), args...), exited: make(chan struct{}), more: make(chan struct{})}
 	p.cmd.Dir = dir
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	pipe, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.cmd.Stderr = p.cmd.Stdout
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	go func() {
+	launch(t, p.cmd, func() {
 		defer close(p.exited)
 		lines := bufio.NewScanner(pipe)
 		for lines.Scan() {
@@ -112,7 +107,7 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 			p.mu.Unlock()
 		}
 		p.cmd.Wait()
-	}()
+	})
 	t.Cleanup(func() {
 		p.cmd.Process.Kill()
 		<-p.exited
@@ -121,6 +116,27 @@ func start(t *testing.T, dir, name string, args ...string) *process {
 		}
 	})
 	return p
+}
+
+// launch starts cmd in a process group of its own and calls attend beside the
+// test, which is to wait for its end. If this process is killed, so is cmd.
+func launch(t *testing.T, cmd *exec.Cmd, attend func()) {
+	t.Helper()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started := make(chan error)
+	go func() {
+		// The kernel kills it with the thread that started it.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			attend()
+		}
+	}()
+	if err := <-started; err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *process) output() string {
@@ -153,17 +169,22 @@ func (p *process) await(t *testing.T, text string) {
 	}
 }
 
+func (p *process) awaitEnd(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.exited:
+	case <-time.After(patience):
+		t.Fatalf("%q does not end", p.cmd.Args)
+	}
+}
+
 // stop ends the process as Ctrl-C does, and expects it to be content.
 func (p *process) stop(t *testing.T) {
 	t.Helper()
 	if err := p.cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		t.Fatal("does not end after an interrupt")
-	}
+	p.awaitEnd(t)
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit status %d after an interrupt, want 0", code)
 	}
@@ -209,19 +230,44 @@ type platform struct {
 	manager                     *process
 }
 
-func newPlatform(t *testing.T) *platform {
-	ports := freePorts(t, 4)
-	p := &platform{t: t, dir: t.TempDir(), listen: ports[0], api: ports[1], gateway: ports[2], kafka: ports[3]}
-	p.startManager()
+func newPlatform(t *testing.T, options ...string) *platform {
+	t.Helper()
+	p := &platform{t: t, dir: t.TempDir(), listen: freePort(t), api: freePort(t), gateway: freePort(t), kafka: freePort(t)}
+	giveCA(t, p.dir)
+	p.startManager(options...)
 	return p
 }
 
-func (p *platform) startManager() {
+func (p *platform) startManager(options ...string) {
 	p.t.Helper()
-	p.manager = start(p.t, p.dir, "manager", append([]string{"dev",
+	p.manager = start(p.t, p.dir, "manager", slices.Concat([]string{"dev",
 		"--listen", "127.0.0.1:" + p.listen, "--api", "127.0.0.1:" + p.api,
-		"--gateway", "127.0.0.1:" + p.gateway, "--kafka-port", p.kafka}, broker()...)...)
+		"--gateway", "127.0.0.1:" + p.gateway, "--kafka-port", p.kafka}, options, broker())...)
 	p.manager.await(p.t, "Ctrl-C ends everything.")
+}
+
+// devCA is a folder with a CA as dev has it, but for its key, which is made
+// sooner.
+var devCA = sync.OnceValues(func() (string, error) {
+	dir := filepath.Join(bin, "ca")
+	ca, err := localca.Open(dir, localca.Options{KeySize: 2048})
+	if err != nil {
+		return "", err
+	}
+	return dir, ca.Close()
+})
+
+// giveCA spares a dev that will run in dir the making of the CA's key, which
+// may take minutes on a machine that is busy.
+func giveCA(t *testing.T, dir string) {
+	t.Helper()
+	ca, err := devCA()
+	if err == nil {
+		err = os.CopyFS(filepath.Join(dir, "dojot-dev", "ca"), os.DirFS(ca))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func (p *platform) url(path string) string { return "http://127.0.0.1:" + p.api + path }
@@ -449,7 +495,7 @@ func TestEndToEnd(t *testing.T) {
 	agent.await(t, "subscribed")
 	p.mustPublish("beef", "sixth")
 	agent.await(t, "/admin/beef/attrs sixth")
-	<-agent.exited
+	agent.awaitEnd(t)
 	for _, never := range []string{"stolen", "after all"} {
 		if strings.Contains(agent.output(), never) {
 			t.Errorf("%q arrived", never)
@@ -505,7 +551,9 @@ func mosquittoPub(t *testing.T, p *platform, device, message string) {
 		return
 	}
 	certs := filepath.Join(p.dir, "certs")
-	cmd := exec.Command(path, "-h", "localhost", "-p", p.listen, "-i", "admin:"+device, "-t", "/admin/"+device+"/attrs", "-m", message, "-q", "1",
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "-h", "localhost", "-p", p.listen, "-i", "admin:"+device, "-t", "/admin/"+device+"/attrs", "-m", message, "-q", "1",
 		"--cert", filepath.Join(certs, device+".crt"), "--key", filepath.Join(certs, device+".key"), "--cafile", filepath.Join(certs, "IOTmidCA.crt"))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("mosquitto_pub: %v\n%s", err, out)
@@ -678,16 +726,17 @@ func TestAPIRefusals(t *testing.T) {
 
 func TestManagerSaysWhatIsMissing(t *testing.T) {
 	dir := t.TempDir()
+	giveCA(t, dir)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	ports := freePorts(t, 4)
+	api, kafka := freePort(t), freePort(t)
 	options := func(listen, gateway string) []string {
-		return []string{"dev", "--listen", listen, "--api", "127.0.0.1:" + ports[0], "--gateway", gateway, "--kafka-port", ports[1]}
+		return []string{"dev", "--listen", listen, "--api", "127.0.0.1:" + api, "--gateway", gateway, "--kafka-port", kafka}
 	}
-	free, free2 := "127.0.0.1:"+ports[2], "127.0.0.1:"+ports[3]
+	free, free2 := "127.0.0.1:"+freePort(t), "127.0.0.1:"+freePort(t)
 	for _, tc := range []struct {
 		name  string
 		args  []string
@@ -717,12 +766,7 @@ func TestManagerSaysWhatIsMissing(t *testing.T) {
 
 // The later convention is one option away.
 func TestTenantIDConvention(t *testing.T) {
-	ports := freePorts(t, 4)
-	p := &platform{t: t, dir: t.TempDir(), listen: ports[0], api: ports[1], gateway: ports[2], kafka: ports[3]}
-	p.manager = start(t, p.dir, "manager", append([]string{"dev", "--convention", "tenant-id",
-		"--listen", "127.0.0.1:" + p.listen, "--api", "127.0.0.1:" + p.api,
-		"--gateway", "127.0.0.1:" + p.gateway, "--kafka-port", p.kafka}, broker()...)...)
-	p.manager.await(t, "Ctrl-C ends everything.")
+	p := newPlatform(t, "--convention", "tenant-id")
 	for _, tenant := range []string{"admin", "other"} {
 		if status, body := p.call("PUT", "/v1/devices/"+tenant+"/24f6", nil); status != 200 {
 			t.Fatalf("PUT: %d %s", status, body)

@@ -2,6 +2,7 @@ package examples_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http/httptest"
@@ -11,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
 	"github.com/dojot/mqtt-manager-go/ejbca/ejbcatest"
@@ -164,7 +164,9 @@ func TestRetrieverProgress(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "pw"), []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(script, "--quiet", "--return", "--command",
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, script, "--quiet", "--return", "--command",
 		filepath.Join(bin, "retriever")+" "+url+" dev[1-2] IOTmidCA -u admin --register --password-file pw", "/dev/null")
 	cmd.Dir = dir
 	out, err := cmd.CombinedOutput()
@@ -178,7 +180,9 @@ func TestRetrieverProgress(t *testing.T) {
 func TestRetrieverOnATerminal(t *testing.T) {
 	script := terminal(t)
 	url, _ := newGateway(t, plainHTTP)
-	cmd := exec.Command(script, "--quiet", "--return", "--command",
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, script, "--quiet", "--return", "--command",
 		filepath.Join(bin, "retriever")+" "+url+" 24f6 IOTmidCA", "/dev/null")
 	cmd.Dir = t.TempDir()
 	stdin, err := cmd.StdinPipe()
@@ -344,11 +348,7 @@ func TestRetrieverDaemon(t *testing.T) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case <-p.exited:
-	case <-time.After(patience):
-		t.Fatal("it does not end")
-	}
+	p.awaitEnd(t)
 	if code := p.cmd.ProcessState.ExitCode(); code != 0 {
 		t.Errorf("exit status %d", code)
 	}

@@ -47,11 +47,12 @@ type surroundings struct {
 }
 
 func newSurroundings(t *testing.T) *surroundings {
-	ports := freePorts(t, 4)
+	t.Helper()
+	caAddr := "127.0.0.1:" + freePort(t)
 	return &surroundings{
-		t: t, dir: t.TempDir(), port: ports[3],
-		listen: "127.0.0.1:" + ports[0], api: "127.0.0.1:" + ports[1], caAddr: "127.0.0.1:" + ports[2],
-		ca: &ejbca.Client{BaseURL: "http://127.0.0.1:" + ports[2]},
+		t: t, dir: t.TempDir(), port: freePort(t),
+		listen: "127.0.0.1:" + freePort(t), api: "127.0.0.1:" + freePort(t), caAddr: caAddr,
+		ca: &ejbca.Client{BaseURL: "http://" + caAddr},
 	}
 }
 
@@ -90,13 +91,14 @@ func (s *surroundings) startKafka() {
 func (s *surroundings) startBroker(binary mosquitto.Binary) *os.Process {
 	s.t.Helper()
 	broker := exec.Command(binary.Path, "-c", filepath.Join(s.dir, "mosquitto.conf"))
-	broker.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := broker.Start(); err != nil {
-		s.t.Fatal(err)
-	}
+	ended := make(chan struct{})
+	launch(s.t, broker, func() {
+		defer close(ended)
+		broker.Wait()
+	})
 	s.t.Cleanup(func() {
 		broker.Process.Kill()
-		broker.Wait()
+		<-ended
 	})
 	return broker.Process
 }
@@ -358,8 +360,8 @@ func TestServeByPIDFile(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// The manager may find the broker up before it finds the file: it tells
-	// it at the next try.
+	// The broker may be up before the file is there.
+	manager.await(t, "mosquitto.pid: no such file")
 	write(strconv.Itoa(broker.Pid) + "\n")
 	manager.await(t, "the broker is up")
 
@@ -425,6 +427,7 @@ func TestServeByCommand(t *testing.T) {
 	manager.await(t, "waiting for the broker")
 
 	broker := s.startBroker(binary)
+	manager.await(t, "exit status") // of a shell without a script
 	script := fmt.Sprintf("echo told >>%s.log; kill -HUP %d\n", reload, broker.Pid)
 	if err := os.WriteFile(reload, []byte(script), 0o600); err != nil {
 		t.Fatal(err)
@@ -497,7 +500,7 @@ func TestKilled(t *testing.T) {
 	if err := p.manager.cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	<-p.manager.exited
+	p.manager.awaitEnd(t)
 	eventually(t, "the broker", func() error {
 		if listening("127.0.0.1:"+p.listen) == nil {
 			return errors.New("is still there")

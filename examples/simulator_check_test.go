@@ -128,7 +128,7 @@ func TestSimulatorExplains(t *testing.T) {
 			[]string{"refused: the broker's revocation list has expired, so it refuses every client ("}},
 		{"the CA was rebuilt", stale, port, []string{"--tenant", "admin", "--device", "24f6"}, 1,
 			[]string{"the CA was rebuilt", "remedy: get the CA's certificate anew"}},
-		{"nothing comes, and nobody says why", f, port, []string{"--device", "24f6", "-s", "/admin/24f6/secret", "-C", "1", "-W", "4s"}, 1,
+		{"nothing comes, and nobody says why", f, port, []string{"--device", "24f6", "-s", "/admin/24f6/secret", "-C", "1", "-W", "15s"}, 1,
 			[]string{`subscribed to ["/admin/24f6/secret"]`, "0 of 1 messages", "a broker grants every subscription"}},
 		{"nothing comes, and the rules can be read", f, port,
 			[]string{"--device", "24f6", "-s", "/admin/24f6/secret", "-s", "/admin/24f6/echo", "-t", "/admin/24f6/echo", "-C", "1", "--acl-file", "access.acl"}, 0,

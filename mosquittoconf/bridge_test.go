@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf"
@@ -130,7 +129,7 @@ func pool(cas ...*identity) *x509.CertPool {
 func TestBridgeOverMutualTLS(t *testing.T) {
 	m := newMaterial(t)
 	h := newHubAndSpoke(t, m.client, m)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	// The bridge subscribes at the hub, which acknowledges.
 	if err := h.spoke.WaitLog(ctx, "Received SUBACK"); err != nil {
@@ -187,7 +186,7 @@ func TestBridgeOverMutualTLS(t *testing.T) {
 func TestBridgeWithServersCertificate(t *testing.T) {
 	m := newMaterial(t)
 	h := newHubAndSpoke(t, m.server, m)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
 	if err := h.hub.WaitLog(ctx, "certificate verify failed"); err != nil {
 		t.Error(err)
@@ -233,7 +232,7 @@ func TestCheckFilesOfBridge(t *testing.T) {
 			start(t, mosquittotest.Options{Dir: m.dir, Conf: text})
 			wait := patience
 			if tt.want == "" {
-				wait = 10 * time.Second
+				wait = limit
 			}
 			if shaken := m.handshake(wait); shaken != (tt.want == "") {
 				t.Errorf("the bridge connects: %t", shaken)

@@ -594,7 +594,7 @@ func TestCheckFilesOfNames(t *testing.T) {
 			for _, name := range tt.connectTo {
 				config := m.clientTLS(m.client)
 				config.ServerName = name
-				conn, err := tls.Dial("tcp", b.Addr(), config)
+				conn, err := tls.DialWithDialer(dialer, "tcp", b.Addr(), config)
 				if _, ok := errors.AsType[x509.HostnameError](err); err != nil && !ok {
 					t.Fatal(err)
 				}

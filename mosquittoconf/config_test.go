@@ -3,7 +3,6 @@ package mosquittoconf_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"os/user"
 	"strings"
@@ -139,7 +138,7 @@ func TestConfigOnBroker(t *testing.T) {
 	if got, err := m.connack(addr(1), m.client); err == nil {
 		t.Errorf("TLS 1.2 at tlsv1.3: got CONNACK %d, want a failed handshake", got)
 	}
-	conn, err := net.Dial("tcp", addr(2))
+	conn, err := dialer.Dial("tcp", addr(2))
 	if err != nil {
 		t.Fatal(err)
 	}

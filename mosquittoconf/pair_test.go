@@ -99,7 +99,7 @@ func TestPairInstall(t *testing.T) {
 	b := start(t, mosquittotest.Options{Dir: m.dir, Conf: "certfile hub.pem\nkeyfile hub.pem\n"})
 	serial := func() string {
 		t.Helper()
-		conn, err := tls.Dial("tcp", b.Addr(), m.clientTLS(nil))
+		conn, err := tls.DialWithDialer(dialer, "tcp", b.Addr(), m.clientTLS(nil))
 		if err != nil {
 			t.Fatal(err)
 		}

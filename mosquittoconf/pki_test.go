@@ -14,7 +14,6 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -149,27 +148,25 @@ func start(t *testing.T, o mosquittotest.Options) *mosquittotest.Broker {
 	return b
 }
 
-// portsTaken keeps two listeners of a configuration apart: nobody listens on a
-// port between two calls of FreePort.
-var portsTaken sync.Map
-
 func freePort(t *testing.T) int {
 	t.Helper()
-	for {
-		port, err := mosquittotest.FreePort()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, taken := portsTaken.LoadOrStore(port, true); !taken {
-			return port
-		}
+	port, err := mosquittotest.FreePort()
+	if err != nil {
+		t.Fatal(err)
 	}
+	return port
 }
+
+// limit is for what should come at once, on a machine that is busy.
+const limit = time.Minute
+
+// dialer bounds the TLS handshake, too.
+var dialer = &net.Dialer{Timeout: limit}
 
 // connack connects over TLS, with id unless it is nil, and returns the answer
 // to an MQTT CONNECT, 0 for accepted.
 func (m *material) connack(addr string, id *identity) (byte, error) {
-	conn, err := tls.Dial("tcp", addr, m.clientTLS(id))
+	conn, err := tls.DialWithDialer(dialer, "tcp", addr, m.clientTLS(id))
 	if err != nil {
 		return 0, err
 	}
@@ -195,7 +192,8 @@ func (id *identity) tls() tls.Certificate {
 
 // connect says MQTT CONNECT without a user name and returns the return code
 // of the answer.
-func connect(conn io.ReadWriter) (byte, error) {
+func connect(conn net.Conn) (byte, error) {
+	conn.SetDeadline(time.Now().Add(limit))
 	if _, err := conn.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")); err != nil {
 		return 0, err
 	}

@@ -116,7 +116,7 @@ var vetted = []struct {
 		}},
 	{name: "list of a websockets listener", conf: "listener PORT 127.0.0.1\nprotocol websockets\n" + tlsConf + "require_certificate true\ncrlfile ca.crl\n", id: "websockets-crl",
 		severity: trapTo21, change: revokeClient, shows: func(t *testing.T, m *material, b *mosquittotest.Broker) error {
-			conn, err := tls.Dial("tcp", second(b), m.clientTLS(m.client))
+			conn, err := tls.DialWithDialer(dialer, "tcp", second(b), m.clientTLS(m.client))
 			if err != nil {
 				return err
 			}
@@ -128,7 +128,7 @@ var vetted = []struct {
 			if err := b.Reload(); err != nil {
 				return err
 			}
-			conn, err := tls.Dial("tcp", second(b), m.clientTLS(nil))
+			conn, err := tls.DialWithDialer(dialer, "tcp", second(b), m.clientTLS(nil))
 			if err != nil {
 				return err
 			}
@@ -392,7 +392,7 @@ func started(*testing.T, *material, *mosquittotest.Broker) error { return nil }
 func speaksPlain(_ *testing.T, _ *material, b *mosquittotest.Broker) error { return plainAt(b.Addr()) }
 
 func plainAt(addr string) error {
-	conn, err := net.Dial("tcp", addr)
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -406,7 +406,7 @@ func plainAt(addr string) error {
 
 // namedAt returns nil if a client gets in under a name without a password.
 func namedAt(addr string) error {
-	conn, err := net.Dial("tcp", addr)
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -424,7 +424,7 @@ func namedAt(addr string) error {
 // limited returns nil if the broker admits one client at a time.
 func limited(b *mosquittotest.Broker) error {
 	for i := range 2 {
-		conn, err := net.Dial("tcp", b.Addr())
+		conn, err := dialer.Dial("tcp", b.Addr())
 		if err != nil {
 			return err
 		}
@@ -458,7 +458,7 @@ func revokeClient(t *testing.T, m *material) {
 }
 
 func reachable(addr string) error {
-	conn, err := net.Dial("tcp", addr)
+	conn, err := dialer.Dial("tcp", addr)
 	if err != nil {
 		return err
 	}
@@ -484,7 +484,7 @@ func second(b *mosquittotest.Broker) string {
 // publishes connects as an MQTT 5 client and reports whether the broker takes a
 // message to topic.
 func publishes(b *mosquittotest.Broker, topic string) error {
-	conn, err := net.Dial("tcp", b.Addr())
+	conn, err := dialer.Dial("tcp", b.Addr())
 	if err != nil {
 		return err
 	}
@@ -511,7 +511,8 @@ func publishes(b *mosquittotest.Broker, topic string) error {
 }
 
 // packet reads an MQTT packet of less than 128 bytes.
-func packet(conn io.Reader) (kind byte, body []byte, err error) {
+func packet(conn net.Conn) (kind byte, body []byte, err error) {
+	conn.SetDeadline(time.Now().Add(limit))
 	var head [2]byte
 	if _, err := io.ReadFull(conn, head[:]); err != nil {
 		return 0, nil, err
@@ -542,7 +543,7 @@ const patience = 300 * time.Millisecond
 // sends nothing at all if text is empty. The remote says CONNACK.
 func bridgeSends(text string) func(*testing.T, *material, *mosquittotest.Broker) error {
 	return func(t *testing.T, m *material, b *mosquittotest.Broker) error {
-		wait := 10 * time.Second
+		wait := limit
 		if text == "" {
 			wait = patience
 		}
@@ -588,7 +589,7 @@ func (m *material) handshake(wait time.Duration) bool {
 				done <- false
 				return
 			}
-			conn.SetDeadline(time.Now().Add(10 * time.Second))
+			conn.SetDeadline(time.Now().Add(limit))
 			err = conn.(*tls.Conn).Handshake()
 			if err == nil {
 				// With TLS 1.3 the client may still refuse.
@@ -606,30 +607,40 @@ func (m *material) handshake(wait time.Duration) bool {
 	return <-done
 }
 
-func bridgeHasNoCertificate(t *testing.T, m *material, b *mosquittotest.Broker) error {
+// accept returns a connection of the bridge to the remote.
+func (m *material) accept() (*tls.Conn, error) {
+	timer := time.AfterFunc(limit, func() { m.peer.Close() })
+	defer timer.Stop()
 	conn, err := m.peer.Accept()
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(limit))
+	return conn.(*tls.Conn), nil
+}
+
+func bridgeHasNoCertificate(t *testing.T, m *material, b *mosquittotest.Broker) error {
+	conn, err := m.accept()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	if err := conn.(*tls.Conn).HandshakeContext(t.Context()); err != nil {
+	if err := conn.HandshakeContext(t.Context()); err != nil {
 		return err
 	}
-	if n := len(conn.(*tls.Conn).ConnectionState().PeerCertificates); n > 0 {
+	if n := len(conn.ConnectionState().PeerCertificates); n > 0 {
 		return fmt.Errorf("the bridge shows %d certificates", n)
 	}
 	return nil
 }
 
 func bridgeShakesHands(t *testing.T, m *material, b *mosquittotest.Broker) error {
-	conn, err := m.peer.Accept()
+	conn, err := m.accept()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	return conn.(*tls.Conn).HandshakeContext(t.Context())
+	return conn.HandshakeContext(t.Context())
 }
 
 // What a broker does with a listener's options behind an include_dir with
@@ -762,7 +773,7 @@ func TestVetOfLoopback(t *testing.T) {
 				cmd.Process.Kill()
 				cmd.Wait()
 			}()
-			for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+			for deadline := time.Now().Add(limit); ; time.Sleep(5 * time.Millisecond) {
 				err := plainAt(fmt.Sprintf("127.0.0.1:%d", port))
 				if err == nil {
 					break

@@ -765,7 +765,7 @@ func TestCheckOfTheWayThere(t *testing.T) {
 	for _, tc := range []struct{ name, addr, words string }{
 		{"plain port", startBroker(t, "allow_anonymous true").Addr(), "without TLS"},
 		{"nobody", nobody, "nothing listens"},
-		{"no host", "nowhere.invalid:8883", "no host"},
+		{"no host", "nowhere..invalid:8883", "no host"}, // no name, so no server is asked
 		{"no port", "localhost", "does not know"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

@@ -12,6 +12,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/dojot/mqtt-manager-go/ejbca"
+	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
+	"github.com/dojot/mqtt-manager-go/internal/retry"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
@@ -43,8 +45,10 @@ func (m *manager) run(ctx context.Context, kafka []string, up func() error) (err
 		err = m.reloader.Ready(ctx)
 	} else {
 		m.log.Info("waiting for the broker", "at", m.brokerAddr)
-		// The files may have changed since it read them.
-		err = m.reloader.Reload(ctx)
+		// The files may have changed since it read them. It may be up before
+		// its PID file is, or before its supervisor knows.
+		untold := func(err error) bool { return errors.Is(err, mosquitto.ErrUntold) }
+		err = retry.Do(ctx, m.log, "waiting for the broker", untold, m.reloader.Reload)
 	}
 	if err != nil {
 		return cause(ctx, err)

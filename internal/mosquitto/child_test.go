@@ -19,15 +19,15 @@ import (
 
 func TestChildIsStartedAgain(t *testing.T) {
 	r := newRig(t)
-	r.start()
+	ctx := r.start()
 	reloader := r.reloader(r.child, fit)
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.child.Restart(t.Context()); err != nil {
+	if err := r.child.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Errorf("after its sudden end: %v", err)
 	}
 	if got := r.log.count("the broker ended"); got != 1 {
@@ -78,12 +78,12 @@ func TestChildThatCannotStart(t *testing.T) {
 // Why a broker ends is in the log, and is an error there.
 func TestBrokersErrorsAreLogged(t *testing.T) {
 	r := newRig(t)
-	r.start()
-	if err := r.reloader(r.child, fit).Reload(t.Context()); err != nil {
+	ctx := r.start()
+	if err := r.reloader(r.child, fit).Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	r.writeACL("rubbish\n")
-	if err := r.child.Restart(t.Context()); err != nil {
+	if err := r.child.Restart(ctx); err != nil {
 		t.Fatal(err)
 	}
 	r.log.await(t, "level=ERROR", `msg="Error: Invalid line in acl_file`)
@@ -103,9 +103,9 @@ func TestSignalWithoutBroker(t *testing.T) {
 // A PID file that is stale or forged must hit nobody.
 func TestPIDFile(t *testing.T) {
 	r := newRig(t)
-	r.start()
+	ctx := r.start()
 	reloader := r.reloader(r.child, fit)
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	stranger := exec.Command("tail", "-f", "/dev/null", "mosquitto")
@@ -121,7 +121,7 @@ func TestPIDFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	pids := mosquitto.PIDFile{Path: r.path("pid")}
-	if err := pids.Signal(t.Context()); !errors.Is(err, os.ErrNotExist) {
+	if err := pids.Signal(ctx); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: got %v, want os.ErrNotExist", err)
 	}
 	for _, tc := range []struct{ name, content, words string }{
@@ -135,7 +135,7 @@ func TestPIDFile(t *testing.T) {
 		{"a stranger whose arguments speak of it", strconv.Itoa(stranger.Process.Pid), "not a mosquitto"},
 	} {
 		r.write("pid", tc.content)
-		if err := pids.Signal(t.Context()); err == nil || !strings.Contains(err.Error(), tc.words) {
+		if err := pids.Signal(ctx); err == nil || !strings.Contains(err.Error(), tc.words) {
 			t.Errorf("%s: got %v, want an error with %q", tc.name, err, tc.words)
 		}
 	}

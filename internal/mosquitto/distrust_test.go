@@ -49,32 +49,32 @@ func TestReloadWithBadCertificate(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newRig(t)
-			r.start()
+			ctx := r.start()
 			reloader := r.reloader(r.child, fit)
-			if err := reloader.Reload(t.Context()); err != nil {
+			if err := reloader.Reload(ctx); err != nil {
 				t.Fatal(err)
 			}
 			client := r.device("d1")
 			good := r.probe.TLS
 			tc.spoil(r)
 			r.writeACL(mayPublish("d1"))
-			if err := reloader.Reload(t.Context()); err != nil {
+			if err := reloader.Reload(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if err := client.Publish(t.Context(), "data", nil, 1, false); err != nil {
+			if err := client.Publish(ctx, "data", nil, 1, false); err != nil {
 				t.Errorf("granted: got %v", err)
 			}
 			var refused *mosquitto.RefusedError
 			var distrusted *mosquitto.DistrustedError
-			err := r.probe.Verdict(t.Context())
+			err := r.probe.Verdict(ctx)
 			if !errors.As(err, &refused) && !errors.As(err, &distrusted) {
 				t.Errorf("got %v, want a *RefusedError or a *DistrustedError", err)
 			}
 			r.writeACL(mayPublish("d2"))
-			if err := reloader.Reload(t.Context()); err != nil {
+			if err := reloader.Reload(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if err := client.Publish(t.Context(), "data", nil, 1, false); !errors.Is(err, mqttclient.ErrNotAuthorized) {
+			if err := client.Publish(ctx, "data", nil, 1, false); !errors.Is(err, mqttclient.ErrNotAuthorized) {
 				t.Errorf("withdrawn: got %v, want %v", err, mqttclient.ErrNotAuthorized)
 			}
 
@@ -82,10 +82,10 @@ func TestReloadWithBadCertificate(t *testing.T) {
 			r.reissue(r.server, "localhost")
 			const complaint = "reloaded, but clients cannot use the broker"
 			complaints := r.log.count(complaint)
-			if err := reloader.Reload(t.Context()); err != nil {
+			if err := reloader.Reload(ctx); err != nil {
 				t.Fatal(err)
 			}
-			if err := r.probe.Verdict(t.Context()); err != nil {
+			if err := r.probe.Verdict(ctx); err != nil {
 				t.Errorf("with a good certificate again: %v", err)
 			}
 			if r.log.count(complaint) > complaints {

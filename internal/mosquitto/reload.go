@@ -15,6 +15,10 @@ import (
 // the files would have opened or stopped the broker.
 var ErrUnfit = errors.New("the broker was not told to reload: its files would open or stop it")
 
+// ErrUntold is wrapped by the error of a reload for which the broker could not
+// be signalled: its PID file is not there, say.
+var ErrUntold = errors.New("the broker could not be told to reload")
+
 // Control is what a Reloader needs of a broker, whoever runs it.
 type Control interface {
 	// Signal has the broker read its files again. It is called only when the
@@ -104,7 +108,7 @@ func (r *Reloader) once(ctx context.Context) error {
 		}
 	}
 	if err := r.control.Signal(ctx); err != nil {
-		return fmt.Errorf("telling the broker to reload: %w", err)
+		return fmt.Errorf("%w: %w", ErrUntold, err)
 	}
 	verdict := func() error { return await(ctx, r.probe.Verdict, r.waiting) }
 	err := verdict()

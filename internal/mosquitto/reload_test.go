@@ -17,28 +17,28 @@ import (
 
 func TestReload(t *testing.T) {
 	r := newRig(t)
-	r.start()
+	ctx := r.start()
 	reloader := r.reloader(r.child, fit)
 	// It waits for a broker that is not up yet: a signal now would kill it.
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	client := r.device("d1")
-	publish := func() error { return client.Publish(t.Context(), "data", nil, 1, false) }
+	publish := func() error { return client.Publish(ctx, "data", nil, 1, false) }
 	if err := publish(); !errors.Is(err, mqttclient.ErrNotAuthorized) {
 		t.Errorf("before: got %v, want %v", err, mqttclient.ErrNotAuthorized)
 	}
 	// Each time, what was written before the call counts after it.
 	for range 10 {
 		r.writeACL(mayPublish("d1"))
-		if err := reloader.Reload(t.Context()); err != nil {
+		if err := reloader.Reload(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if err := publish(); err != nil {
 			t.Errorf("granted: got %v", err)
 		}
 		r.writeACL(mayPublish("d2"))
-		if err := reloader.Reload(t.Context()); err != nil {
+		if err := reloader.Reload(ctx); err != nil {
 			t.Fatal(err)
 		}
 		if err := publish(); !errors.Is(err, mqttclient.ErrNotAuthorized) {
@@ -50,7 +50,7 @@ func TestReload(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 100 {
 		wg.Go(func() {
-			if err := reloader.Reload(t.Context()); err != nil {
+			if err := reloader.Reload(ctx); err != nil {
 				t.Error(err)
 			}
 		})
@@ -67,21 +67,21 @@ func TestUnfitFilesAreNotSignalled(t *testing.T) {
 	var verdict error
 	reloader := r.reloader(r.child, func() error { return verdict })
 	r.writeACL(mayPublish("d1"))
-	r.start()
-	if err := reloader.Reload(t.Context()); err != nil {
+	ctx := r.start()
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	reloads := r.log.count("Reloading config")
 	client := r.device("d1")
 	verdict = broken
 	r.writeACL("rubbish\n")
-	if err := reloader.Reload(t.Context()); !errors.Is(err, mosquitto.ErrUnfit) || !errors.Is(err, broken) {
+	if err := reloader.Reload(ctx); !errors.Is(err, mosquitto.ErrUnfit) || !errors.Is(err, broken) {
 		t.Errorf("got %v, want %v with the cause", err, mosquitto.ErrUnfit)
 	}
-	if err := client.Publish(t.Context(), "data", nil, 1, false); err != nil {
+	if err := client.Publish(ctx, "data", nil, 1, false); err != nil {
 		t.Errorf("the broker no longer works by the files it had: %v", err)
 	}
-	if err := client.Publish(t.Context(), "other", nil, 1, false); !errors.Is(err, mqttclient.ErrNotAuthorized) {
+	if err := client.Publish(ctx, "other", nil, 1, false); !errors.Is(err, mqttclient.ErrNotAuthorized) {
 		t.Errorf("the broker is open: got %v", err)
 	}
 	if got := r.log.count("Reloading config"); got != reloads {
@@ -112,16 +112,16 @@ func TestOpenBrokerIsRestarted(t *testing.T) {
 	if !strings.HasPrefix(r.child.Binary.Version, "2.0.") {
 		t.Skipf("mosquitto %s ends where 2.0 opens", r.child.Binary.Version)
 	}
-	r.start()
+	ctx := r.start()
 	s := &slip{rig: r}
-	if err := r.reloader(s, fit).Reload(t.Context()); err != nil {
+	if err := r.reloader(s, fit).Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if s.restarted != 1 {
 		t.Errorf("restarted %d times, want 1", s.restarted)
 	}
 	client := r.device("d2")
-	if err := client.Publish(t.Context(), "data", nil, 1, false); !errors.Is(err, mqttclient.ErrNotAuthorized) {
+	if err := client.Publish(ctx, "data", nil, 1, false); !errors.Is(err, mqttclient.ErrNotAuthorized) {
 		t.Errorf("the broker is still open: got %v", err)
 	}
 }
@@ -132,9 +132,9 @@ func TestOpenBrokerOfSomebodyElse(t *testing.T) {
 	if !strings.HasPrefix(r.child.Binary.Version, "2.0.") {
 		t.Skipf("mosquitto %s ends where 2.0 opens", r.child.Binary.Version)
 	}
-	r.start()
+	ctx := r.start()
 	s := &slip{rig: r}
-	err := r.reloader(notMine{s}, fit).Reload(t.Context())
+	err := r.reloader(notMine{s}, fit).Reload(ctx)
 	if !errors.Is(err, mosquitto.ErrOpen) || !errors.Is(err, errNotMine) {
 		t.Errorf("got %v, want %v and %v", err, mosquitto.ErrOpen, errNotMine)
 	}
@@ -151,26 +151,26 @@ func (notMine) Restart(context.Context) error { return errNotMine }
 func TestReloadWhileEverybodyIsRefused(t *testing.T) {
 	r := newRig(t)
 	good := r.path("ca.crl")
-	r.start()
+	ctx := r.start()
 	reloader := r.reloader(r.child, fit)
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	r.server.Advance(48 * 3600 * 1e9) // the next list is from the future
 	r.installCRL()
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
 	var refused *mosquitto.RefusedError
-	if err := r.probe.Verdict(t.Context()); !errors.As(err, &refused) {
+	if err := r.probe.Verdict(ctx); !errors.As(err, &refused) {
 		t.Fatalf("got %v, want a *RefusedError", err)
 	}
 	r.server.Advance(-48 * 3600 * 1e9)
 	r.installCRL()
-	if err := reloader.Reload(t.Context()); err != nil {
+	if err := reloader.Reload(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.probe.Verdict(t.Context()); err != nil {
+	if err := r.probe.Verdict(ctx); err != nil {
 		t.Errorf("with a good list in %s again: %v", good, err)
 	}
 }

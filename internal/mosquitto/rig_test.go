@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +21,7 @@ import (
 	"github.com/dojot/mqtt-manager-go/internal/mosquitto"
 	"github.com/dojot/mqtt-manager-go/internal/mqttclient"
 	"github.com/dojot/mqtt-manager-go/mosquittoconf"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
 	"github.com/dojot/mqtt-manager-go/provision"
 )
 
@@ -33,8 +33,6 @@ type rig struct {
 	child  *mosquitto.Child
 	probe  *mosquitto.Probe
 	log    *journal
-	ended  chan error
-	stop   context.CancelFunc
 }
 
 // journal is a log that can be searched.
@@ -77,12 +75,11 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := mosquittotest.FreePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := l.Addr().String()
-	l.Close()
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	r := &rig{t: t, dir: t.TempDir(), server: ejbcatest.NewServer(), log: &journal{}}
 	t.Cleanup(r.server.Close)
 	t.Cleanup(func() {
@@ -104,13 +101,8 @@ func newRig(t *testing.T) *rig {
 	r.installCRL()
 	r.writeACL("user nobody\ntopic read nothing\n")
 
-	_, port, _ := net.SplitHostPort(addr)
-	number, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
 	config := mosquittoconf.Config{
-		Listeners: []mosquittoconf.Listener{{Port: number, Address: "127.0.0.1", TLS: &mosquittoconf.TLS{
+		Listeners: []mosquittoconf.Listener{{Port: port, Address: "127.0.0.1", TLS: &mosquittoconf.TLS{
 			CAFile: files.CA, CertFile: files.Cert, KeyFile: files.Key, CRLFile: r.path("ca.crl")}}},
 		ACLFile: r.path("access.acl"),
 	}
@@ -155,15 +147,21 @@ func (r *rig) installCRL() {
 	r.write("ca.crl", string(crl.EncodePEM(list)))
 }
 
-// start runs the broker until the test ends, or until stop is called.
-func (r *rig) start() {
+// start runs the broker until the test ends. What waits for the broker is to
+// do so under the context: it ends with a broker that could not be started, and
+// after a while.
+func (r *rig) start() context.Context {
 	r.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stop, r.ended = cancel, make(chan error, 1)
-	go func() { r.ended <- r.child.Run(ctx) }()
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	running, stop := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() {
+		defer cancel()
+		ended <- r.child.Run(running)
+	}()
 	r.t.Cleanup(func() {
-		cancel()
-		if err := <-r.ended; err != nil {
+		stop()
+		if err := <-ended; err != nil {
 			r.t.Errorf("the child ended with %v", err)
 		}
 		if conn, err := net.Dial("tcp", r.child.Addr); err == nil {
@@ -171,6 +169,7 @@ func (r *rig) start() {
 			r.t.Error("the broker was left behind")
 		}
 	})
+	return ctx
 }
 
 func (r *rig) reloader(control mosquitto.Control, check func() error) *mosquitto.Reloader {
@@ -198,7 +197,7 @@ func (r *rig) device(name string) *mqttclient.Client {
 }
 
 // patience is for what should come at once, on a machine that is busy.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // eventually repeats try until it succeeds.
 func eventually(t *testing.T, try func() error) {

@@ -292,17 +292,6 @@ func (b *Broker) run(conf, dir string) error {
 	return <-started
 }
 
-// FreePort returns a TCP port of the loopback interface that was free a moment
-// ago, for a further listener in Options.Conf.
-func FreePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
-}
-
 // Addr returns host and port of the first listener.
 func (b *Broker) Addr() string { return b.addr }
 

@@ -46,7 +46,7 @@ func connack(addr string) (byte, error) {
 }
 
 func greet(conn net.Conn) (byte, error) {
-	conn.SetDeadline(time.Now().Add(30 * time.Second))
+	conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := conn.Write([]byte("\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x01c")); err != nil {
 		return 0, err
 	}
