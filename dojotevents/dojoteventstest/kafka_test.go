@@ -9,7 +9,6 @@ import (
 	"net/http/httptest"
 	"os"
 	"os/exec"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -20,6 +19,7 @@ import (
 
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
 )
 
 // childDir, when set, makes the test binary a process that runs a Kafka and
@@ -219,22 +219,18 @@ func checkState(t *testing.T, addr string) {
 
 func TestRestart(t *testing.T) {
 	dir := t.TempDir()
-	kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{Dir: dir, Tenants: []string{"admin"}})
+	port, err := mosquittotest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kafka, err := dojoteventstest.NewKafka(dojoteventstest.Options{Dir: dir, Port: port, Tenants: []string{"admin"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	putState(t, kafka.Addr())
-	_, port, err := net.SplitHostPort(kafka.Addr())
-	if err != nil {
-		t.Fatal(err)
-	}
 	kafka.Close()
 
-	n, err := strconv.Atoi(port)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again := start(t, dojoteventstest.Options{Dir: dir, Port: n, Tenants: []string{"admin", "new"}})
+	again := start(t, dojoteventstest.Options{Dir: dir, Port: port, Tenants: []string{"admin", "new"}})
 	if again.Addr() != kafka.Addr() {
 		t.Errorf("address after a restart = %s, want %s", again.Addr(), kafka.Addr())
 	}

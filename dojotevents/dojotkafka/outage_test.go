@@ -10,22 +10,16 @@ import (
 	"github.com/dojot/mqtt-manager-go/dojotevents"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojoteventstest"
 	"github.com/dojot/mqtt-manager-go/dojotevents/dojotkafka"
+	"github.com/dojot/mqtt-manager-go/mosquittoconf/mosquittotest"
 )
-
-// freePort returns a port that nothing listens on.
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // Kafka isn't there at first, goes later, and comes back with what it had.
 func TestOutages(t *testing.T) {
-	opts := dojoteventstest.Options{Dir: t.TempDir(), Port: freePort(t), Tenants: []string{"admin"}}
+	port, err := mosquittotest.FreePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := dojoteventstest.Options{Dir: t.TempDir(), Port: port, Tenants: []string{"admin"}}
 	addr := (&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: opts.Port}).String()
 	up := func() *dojoteventstest.Kafka {
 		t.Helper()
