@@ -40,8 +40,8 @@ type Client struct {
 	// gateway wants. It is called for each request, with refused empty. When
 	// the service answers 401, it is called once more with the token that was
 	// refused: if it then returns another one, the request is made again, once
-	// and whatever its method, for it hasn't been served yet. Nil means no
-	// header.
+	// and whatever its method, for it hasn't been served yet; if it fails, its
+	// error is the request's. Nil means no header.
 	Token func(ctx context.Context, refused string) (string, error)
 	// RetryBackoff returns how long to wait after the n-th failure, 1-based,
 	// of a request that may be repeated; 0 or less gives up. resp is nil when

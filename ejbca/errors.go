@@ -58,7 +58,7 @@ type Error struct {
 // what kind of error it is: "user" can be a password.
 func (e *Error) say(body []byte, hidden secrets) {
 	e.Message = messageOf(body, nil)
-	for _, kind := range []error{ErrNotFound, ErrDenied, ErrGenerated, ErrRevoked} {
+	for _, kind := range []error{ErrNotFound, ErrDenied, ErrGenerated, ErrKey, ErrRevoked} {
 		if e.Is(kind) {
 			e.kinds = append(e.kinds, kind)
 		}

@@ -131,8 +131,8 @@ func (i *Issuer) now() time.Time {
 // CRL returns a CRL of the CA with more than a third of its lifetime left: the
 // one that is there, or else a new one, which EJBCA makes only when asked. It
 // is parsed, not verified. When a new one can't be made, or isn't what the
-// service then returns, it is the one there that lasts longest; that all are
-// over is an error.
+// service then returns, it is the one that is there; one that is over is an
+// error.
 func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
 	list, err := i.Client.CRL(ctx, i.ca())
 	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrDenied) || errors.Is(err, ErrNotFound) || ctx.Err() != nil {
@@ -144,7 +144,7 @@ func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
 		return list, nil
 	}
 	fresh, freshErr := i.FreshCRL(ctx)
-	if freshErr == nil && (err != nil || !fresh.NextUpdate.Before(list.NextUpdate)) {
+	if freshErr == nil && (err != nil || !isOlder(fresh, list) && i.now().Before(fresh.NextUpdate)) {
 		list, err = fresh, nil
 	}
 	if err == nil && !i.now().Before(list.NextUpdate) {
@@ -154,6 +154,15 @@ func (i *Issuer) CRL(ctx context.Context) (*x509.RevocationList, error) {
 		return nil, errors.Join(err, freshErr)
 	}
 	return list, nil
+}
+
+// isOlder compares by number, where there is one, as RFC 5280, section 5.2.3,
+// has it.
+func isOlder(a, b *x509.RevocationList) bool {
+	if a.Number != nil && b.Number != nil {
+		return a.Number.Cmp(b.Number) < 0
+	}
+	return a.ThisUpdate.Before(b.ThisUpdate)
 }
 
 // FreshCRL has the CA make a new CRL and returns it: after a revocation, one

@@ -2,9 +2,14 @@ package ejbca_test
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"io"
+	"math/big"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -240,6 +245,44 @@ func TestIssuerCRLStaysStale(t *testing.T) {
 	answers = []*x509.RevocationList{newer}
 	if got, err := issuer.CRL(t.Context()); err == nil || !strings.Contains(err.Error(), "is over since") {
 		t.Errorf("got %v, %v, want an error for a list that is over", got, err)
+	}
+}
+
+// A list that was just made is newer, though it may last less long than the one
+// before did.
+func TestIssuerCRLOfAShorterLife(t *testing.T) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	issuer := &x509.Certificate{Subject: pkix.Name{CommonName: ca}, SubjectKeyId: []byte{1}, KeyUsage: x509.KeyUsageCRLSign}
+	var answers []*x509.RevocationList
+	for n, life := range []time.Duration{30 * 24 * time.Hour, 24 * time.Hour} {
+		begins := now.Add(time.Duration(n-1) * 21 * 24 * time.Hour)
+		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
+			Number: big.NewInt(int64(n + 1)), ThisUpdate: begins, NextUpdate: begins.Add(life)}, issuer, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list, err := x509.ParseRevocationList(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answers = append(answers, list)
+	}
+	s, c := newServer(t)
+	s.Intercept(func(w http.ResponseWriter, r *http.Request) bool {
+		if r.Method != http.MethodGet {
+			return false
+		}
+		io.WriteString(w, crlAnswer(answers[0]))
+		answers = answers[1:]
+		return true
+	})
+	got, err := (&ejbca.Issuer{Client: c, User: "a"}).CRL(t.Context())
+	if err != nil || got.Number.Int64() != 2 {
+		t.Errorf("got %v, %v, want list 2", got, err)
 	}
 }
 

@@ -104,7 +104,11 @@ func (c *Credentials) Token(ctx context.Context, refused string) (string, error)
 		c.mu.Lock()
 		now := c.now()
 		inVain := now.Before(c.pause)
-		if refused != "" && refused == c.token && !inVain {
+		if refused != "" && refused == c.token {
+			if inVain {
+				c.mu.Unlock()
+				return refused, nil
+			}
 			c.token, c.pause = "", now.Add(loginPause)
 		}
 		token, denied := c.token, c.denied

@@ -222,6 +222,32 @@ func TestTokenRefusedAlways(t *testing.T) {
 	}
 }
 
+// Neither for a token that doesn't say when it ends, and is used once.
+func TestTokenWithoutEndRefusedAlways(t *testing.T) {
+	logins := 0
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/auth" {
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		logins++
+		claims := base64.RawURLEncoding.EncodeToString([]byte(fmt.Sprintf(`{"username":"admin","jti":"%d"}`, logins)))
+		fmt.Fprintf(w, `{"jwt":"e30.%s.c2ln"}`, claims)
+	}))
+	defer server.Close()
+	now := time.Now()
+	login := &ejbca.Credentials{BaseURL: server.URL, Username: "admin", Password: "sesame", Now: func() time.Time { return now }}
+	client := &ejbca.Client{BaseURL: server.URL, Token: login.Token}
+	for n := range 5 {
+		if _, err := client.CAs(t.Context()); !errors.Is(err, ejbca.ErrDenied) {
+			t.Fatalf("got %v, want ErrDenied", err)
+		}
+		if want := n + 2; logins != want { // one for each, and one for the first that was refused
+			t.Errorf("%d logins for %d calls, want %d", logins, n+1, want)
+		}
+	}
+}
+
 // Those who wait for a login that fails don't all try their luck after it.
 func TestTokenWaitersFailTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

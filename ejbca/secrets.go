@@ -10,10 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// maxPattern is where looking for a secret takes too long, and nothing is
-// shown instead. A token's pattern is as long as the token, which no server
-// takes then; a password's is longer by far, but for the letters.
-const maxPattern = 128 << 10
+// What is looked for takes time with the product of its length and the text's,
+// some of which both the user and the service choose: within these, a second at
+// most. For a longer secret nothing is shown instead. A token's pattern is as
+// long as the token; a password's is longer by far, but for the letters.
+const (
+	maxPattern  = 8 << 10
+	maxSearched = 16 << 10 // of a text, which is many times what is shown
+)
 
 // secrets are what a request carries and no error may repeat. Empty ones are
 // none.
@@ -23,6 +27,9 @@ type secrets []string
 // service, or a proxy before it, quotes the request: as it was, or escaped for
 // JSON, HTML or an address, or for two of them.
 func (s secrets) hide(text string) string {
+	cut := len(text) > maxSearched
+	text = text[:min(len(text), maxSearched)]
+	longest := 0
 	for _, secret := range s {
 		if secret == "" {
 			continue
@@ -31,9 +38,13 @@ func (s secrets) hide(text string) string {
 		if len(pattern) > maxPattern {
 			return "…"
 		}
+		longest = max(longest, len(pattern))
 		quoted := regexp.MustCompile(pattern)
 		quoted.Longest() // "a&" is quoted by "a&amp;", too
 		text = quoted.ReplaceAllLiteralString(text, "…")
+	}
+	if cut { // perhaps through a secret
+		text = text[:max(0, len(text)-longest)]
 	}
 	return text
 }
@@ -99,7 +110,7 @@ const (
 )
 
 var (
-	shortEscapes = map[rune]string{'\b': "b", '\t': "t", '\n': "n", '\f': "f", '\r': "r"}
+	shortEscapes = map[rune]string{'\a': "a", '\v': "v", '\b': "b", '\t': "t", '\n': "n", '\f': "f", '\r': "r"}
 	entities     = map[rune]string{'"': "quot", '&': "amp", '\'': "apos", '<': "lt", '>': "gt"}
 )
 
@@ -108,18 +119,21 @@ func quotesOf(r rune) string {
 	if r < utf8.RuneSelf && (unicode.IsLetter(r) || unicode.IsDigit(r) || strings.ContainsRune("-._", r)) {
 		return literal // nobody escapes these
 	}
-	var units, octets string
+	var units, octets, hex string
 	for _, u := range utf16.Encode([]rune{r}) {
 		units += fmt.Sprintf(`%s+u(?i:%04x)`, backslash, u)
 	}
 	for _, octet := range []byte(string(r)) {
 		octets += fmt.Sprintf(`%s(?i:%02x)`, percent, octet)
+		hex += fmt.Sprintf(`%s+x(?i:%02x)`, backslash, octet) // as by %q
 	}
 	forms := []string{
 		backslash + `*` + literal,
 		backslash + `*` + octets,
 		fmt.Sprintf(`%s*%s#(?:0*%d|[xX]0*(?i:%x));`, backslash, ampersand, r, r),
 		units,
+		hex,
+		fmt.Sprintf(`%s+U(?i:%08x)`, backslash, r),
 	}
 	if entity, ok := entities[r]; ok {
 		forms = append(forms, backslash+`*`+ampersand+entity+`;`)

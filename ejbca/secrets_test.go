@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"html"
 	"io"
+	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -29,6 +31,8 @@ var encodings = map[string]func(string) string{
 	"HTML JSON": func(s string) string { return marshal(html.EscapeString(s)) },
 	"HTML HTML": func(s string) string { return html.EscapeString(html.EscapeString(s)) },
 	"JSON URL":  func(s string) string { return url.QueryEscape(plainJSON(s)) },
+	"Go":        func(s string) string { return unquoted(strconv.Quote(s)) },
+	"Go ASCII":  func(s string) string { return unquoted(strconv.QuoteToASCII(s)) },
 	"URL URL":   func(s string) string { return url.QueryEscape(url.QueryEscape(s)) },
 }
 
@@ -37,8 +41,10 @@ func marshal(s string) string {
 	if err != nil {
 		panic(err)
 	}
-	return string(text[1 : len(text)-1])
+	return unquoted(string(text))
 }
+
+func unquoted(s string) string { return s[1 : len(s)-1] }
 
 func plainJSON(s string) string {
 	var b strings.Builder
@@ -47,7 +53,7 @@ func plainJSON(s string) string {
 	if err := e.Encode(s); err != nil {
 		panic(err)
 	}
-	return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSuffix(b.String(), "\n"), `"`), `"`)
+	return unquoted(strings.TrimSuffix(b.String(), "\n"))
 }
 
 // asciiJSON is what Python writes.
@@ -65,9 +71,39 @@ func asciiJSON(s string) string {
 	return b.String()
 }
 
+// A password may be a word of what the service says.
+func TestKindsOutliveSecrets(t *testing.T) {
+	for text, kind := range map[string]error{
+		"Got request for user with invalid password: a.": ErrDenied,
+		"CA with name a does not exist.":                 ErrNotFound,
+		"Got request with status GENERATED (40).":        ErrGenerated,
+		"Illegal key length: 1024":                       ErrKey,
+		"Certificate is already revoked. ":               ErrRevoked,
+	} {
+		for _, word := range strings.Fields(text) {
+			e := &Error{StatusCode: http.StatusBadRequest}
+			e.say([]byte(`{"message":"soap message: `+text+`"}`), secrets{word})
+			if !errors.Is(e, kind) || strings.Contains(e.Message, word) && len(word) > 2 {
+				t.Errorf("%q without %q: %v, want %v", text, word, e, kind)
+			}
+		}
+	}
+}
+
+// A page may be cut through a secret.
+func TestSecretsAtACut(t *testing.T) {
+	const secret = "correct-horse-battery"
+	for left := range len(secret) + 1 {
+		page := "<html>" + strings.Repeat(" ", maxSearched-len("<html>")-left) + secret + strings.Repeat("<br/>", 20_000)
+		if got := messageOf([]byte(page), secrets{secret}); strings.Contains(got, secret[:1]) {
+			t.Errorf("cut after %d bytes of it: %q", left, got)
+		}
+	}
+}
+
 func TestSecretsHide(t *testing.T) {
 	for _, secret := range []string{
-		"plain", `qu"ote`, "a&b<c>d", "it's", "two  blanks", "tab\tand\nline", "ümläut", "😀", "<tag>", `back\slash\\`, "50%+/=", "a[b]*$1", "&amp;", "\xff",
+		"plain", `qu"ote`, "a&b<c>d", "it's", "two  blanks", "tab\tand\nline", "ümläut", "😀", "<tag>", `back\slash\\`, "50%+/=", "a[b]*$1", "&amp;", "\xff", "a\x7fb", "a\ab", "a\U000e0001b",
 		"eyJ0eXAi.eyJzZXJ2aWNl.c2ln-_",
 	} {
 		for name, encode := range encodings {

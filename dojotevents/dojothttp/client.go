@@ -66,26 +66,30 @@ func get(ctx context.Context, client *http.Client, base, tenant string, query ur
 	if client == nil {
 		client = http.DefaultClient
 	}
+	shown := httpurl.Shown(u.String())
 	resp, err := client.Do(req)
 	if err != nil {
-		return err // names method and URL
+		if cause, ok := errors.AsType[*url.Error](err); ok {
+			err = cause.Err // without the URL, which may have a token in it
+		}
+		return fmt.Errorf("GET %s: %w", shown, err)
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return fmt.Errorf("GET %s: reading the answer: %w", u.Redacted(), err)
+		return fmt.Errorf("GET %s: reading the answer: %w", shown, err)
 	case resp.StatusCode != http.StatusOK:
-		return &StatusError{URL: u.Redacted(), StatusCode: resp.StatusCode, Message: message(body)}
+		return &StatusError{URL: shown, StatusCode: resp.StatusCode, Message: message(body)}
 	case len(body) > maxAnswer:
-		return fmt.Errorf("GET %s: answer is larger than %d bytes", u.Redacted(), maxAnswer)
+		return fmt.Errorf("GET %s: answer is larger than %d bytes", shown, maxAnswer)
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		var syntax *json.SyntaxError
 		if errors.As(err, &syntax) {
-			return fmt.Errorf("GET %s: answer is not JSON at byte %d", u.Redacted(), syntax.Offset)
+			return fmt.Errorf("GET %s: answer is not JSON at byte %d", shown, syntax.Offset)
 		}
-		return fmt.Errorf("GET %s: answer is JSON of another shape", u.Redacted())
+		return fmt.Errorf("GET %s: answer is JSON of another shape", shown)
 	}
 	return nil
 }

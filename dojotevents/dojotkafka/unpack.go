@@ -14,9 +14,10 @@ import (
 
 const (
 	// maxUnpacked is how many bytes of memory the records that a producer has
-	// compressed together may take. Kafka limits what they are compressed, to
-	// a megabyte unless it is told otherwise, which can be a gigabyte of
-	// nothing.
+	// compressed together may take, in the format that Kafka has had since
+	// 0.11; of older ones, whose records are not looked into, it is the bytes
+	// alone. Kafka limits what they are compressed, to a megabyte unless it is
+	// told otherwise, which can be a gigabyte of nothing.
 	maxUnpacked = 16 << 20
 
 	// maxReady is how many bytes of memory records may take that are not yet

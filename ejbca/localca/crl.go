@@ -204,10 +204,7 @@ func (ca *CA) makeFull(a *authority, forced bool) error {
 		// RFC 5280 section 3.3: an entry stays until it was on a list issued
 		// after the certificate's end. The time of a list that was made when the
 		// clock was ahead says nothing about that.
-		listed := s.full.ThisUpdate
-		if now.Before(listed) {
-			listed = now
-		}
+		unknown := now.Before(s.full.ThisUpdate)
 		// Room for all at once: growing would take as long as the rest.
 		entries = make([]crl.Entry, 0, uint64(s.full.Entries)+s.changes-s.full.Changes)
 		return a.bucket(tx, bucketRevoked).ForEach(func(serial, data []byte) error {
@@ -215,7 +212,7 @@ func (ca *CA) makeFull(a *authority, forced bool) error {
 			if err != nil {
 				return err
 			}
-			if !rev.NotAfter.Before(listed) {
+			if unknown || !rev.NotAfter.Before(s.full.ThisUpdate) {
 				entries = append(entries, rev.entry(serial))
 			}
 			return nil
