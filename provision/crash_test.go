@@ -250,6 +250,30 @@ func TestTakeUpOfARebuiltCA(t *testing.T) {
 }
 
 // What cannot be read just now may be decided all the same.
+func TestTakeUpOfAKeyThatCannotBeRead(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
+	ensure(t, id, ca)
+	ensure(t, other, ca)
+	write(t, id.Files.Cert+".next", read(t, other.Files.Cert))
+	loop := id.Files.Key + ".next" // to itself, for a read that fails
+	if err := os.Symlink(loop, loop); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := id.Ensure(t.Context(), ca); err == nil || !strings.Contains(err.Error(), loop) {
+		t.Errorf("got %v, want an error of %s", err, loop)
+	}
+	if err := os.Remove(loop); err != nil {
+		t.Fatal("it was discarded")
+	}
+	write(t, loop, read(t, other.Files.Key))
+	ensure(t, id, ca)
+	if !leaf(t, id.Files).Equal(leaf(t, other.Files)) {
+		t.Error("what was decided is not in service")
+	}
+}
+
+// Likewise the certificate.
 func TestTakeUpOfWhatCannotBeRead(t *testing.T) {
 	ca := newTestCA(t, "ca")
 	id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())

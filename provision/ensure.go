@@ -222,11 +222,14 @@ func (e *ensuring) ensureKey(ctx context.Context, replace bool) error {
 		return readErr
 	}
 	next := e.Files.nextOf(e.Files.Key)
-	if key, err := readFile(next, parseKey); err == nil && !missing && e.isNewKey(key) {
-		e.key, e.pending = key, true // of a call that was interrupted
-		return nil
+	pending, err := readFile(next, parseKey)
+	switch {
+	case isUnreadable(err):
+		return err // it may have been signed
+	case err == nil && !missing && e.isNewKey(pending) && (readErr != nil || !samePublicKey(pending.Public(), key.Public())):
+		e.key, e.pending = pending, true // of a call that was interrupted
+		return e.attr(next, e.keyMode()).Apply(next)
 	}
-	var err error
 	if e.key, err = e.newKey(ctx); err != nil {
 		return fmt.Errorf("making it: %w", err)
 	}
@@ -254,9 +257,10 @@ func (e *ensuring) ensureCSR() error {
 	csr, readErr := readFile(path, parseCSR)
 	if readErr == nil && (!e.Overwrite || e.pending) && e.fitsCSR(csr, e.key) {
 		e.csr = csr
-		if !e.pending {
-			e.done(e.Files.CSR, Kept, nil)
+		if e.pending {
+			return e.attr(path, e.certMode()).Apply(path)
 		}
+		e.done(e.Files.CSR, Kept, nil)
 		return nil
 	}
 	if readErr == nil && !e.Overwrite {

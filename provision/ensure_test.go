@@ -218,6 +218,57 @@ func TestInterruptedSigning(t *testing.T) {
 	}
 }
 
+// What is left of an interrupted run comes into service as this one wants it.
+func TestInterruptedSigningWithOtherModes(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	id.Overwrite = true
+	id.KeyMode, id.CertMode = 0o640, 0o604
+	lossy := &lossyCA{testCA: ca, lost: 1}
+	if _, err := id.Ensure(t.Context(), lossy); err == nil {
+		t.Fatal("want an error")
+	}
+	id.KeyMode, id.CertMode = 0, 0
+	ensure(t, id, lossy)
+	for path, want := range map[string]fs.FileMode{id.Files.Key: 0o600, id.Files.CSR: 0o644} {
+		if info, err := os.Stat(path); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, %v, want %v", path, info.Mode(), err, want)
+		}
+	}
+	if len(lossy.asked) != 1 {
+		t.Errorf("asked with %d keys, want one", len(lossy.asked))
+	}
+}
+
+// A key that is in service is not what replaces it, nor is one that cannot be
+// read just now replaced.
+func TestPendingKeysThatAreNone(t *testing.T) {
+	ca := newTestCA(t, "IOTmidCA")
+	id := newP256(t)
+	ensure(t, id, ca)
+	id.Overwrite = true
+	key, next := read(t, id.Files.Key), id.Files.Key+".next"
+	write(t, next, key)
+	ensure(t, id, ca)
+	if read(t, id.Files.Key) == key {
+		t.Error("the old key is still there")
+	}
+	if err := os.Symlink(next, next); err != nil { // to itself, for a read that fails
+		t.Fatal(err)
+	}
+	before := snapshot(t, id.Files)
+	if _, err := id.Ensure(t.Context(), ca); err == nil || !strings.Contains(err.Error(), next) {
+		t.Errorf("got %v, want an error of %s", err, next)
+	}
+	if diff := cmp.Diff(before, snapshot(t, id.Files)); diff != "" {
+		t.Errorf("files changed (-before +after):\n%s", diff)
+	}
+	if _, err := os.Lstat(next); err != nil {
+		t.Error("it was discarded")
+	}
+}
+
 // lossyCA signs, but of its next answers some are lost.
 type lossyCA struct {
 	*testCA

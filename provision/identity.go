@@ -113,14 +113,17 @@ const (
 // key, request, certificate and revocation list. It is idempotent. What is
 // missing, expired, about to expire, revoked, for another key or name or of
 // another CA is made anew; a key only if there is none, its certificate was
-// revoked, whatever else is wrong with it, or Overwrite says so.
+// revoked, whatever else is wrong with it, or Overwrite says so. What a CA
+// revoked before it was built anew is known only as long as its certificate and
+// list are in their files, which identities may share.
 //
 // Nothing that is in service changes before the new certificate has been
 // checked: it must carry the key, the names, the usages and a current validity,
 // and chain to the CA. On error, the files are what they were, except that a
 // CA chain or a key that was missing, and a request that was or did not fit,
 // may now be there, for the next call to use. A key that is to replace another
-// is kept for it, too, with the suffix .next: the CA may have signed it.
+// is kept for it, too, with the suffix .next, unless that finds that the old one
+// is to stay: the CA may have signed it.
 //
 // Key and certificate change as a set, and with them the CA's file, if the CA
 // was built anew. What is new is written beside the old first, and renamed when

@@ -218,3 +218,16 @@ func TestRenewerTellsOfChangesOnly(t *testing.T) {
 		}
 	}
 }
+
+// It is told of a new set as of a new certificate.
+func TestRenewerTellsOfASwap(t *testing.T) {
+	ca := newTestCA(t, "ca")
+	id := newP256(t)
+	ensure(t, id, ca)
+	ca.revoke(leaf(t, id.Files))
+	told := 0
+	r := &provision.Renewer{Identity: id, CA: ca, Changed: func(context.Context) error { told++; return nil }}
+	if _, err := r.Once(t.Context()); err != nil || told != 1 {
+		t.Errorf("got %v, told %d times, want once", err, told)
+	}
+}

@@ -54,7 +54,7 @@ func (e *ensuring) swap(chain, cert []byte) error {
 // does neither when it cannot tell, because a file cannot be read just now.
 func (e *ensuring) takeUp() error {
 	_, err := e.Files.nextPair()
-	if errors.As(err, new(*fs.PathError)) && !errors.Is(err, fs.ErrNotExist) {
+	if isUnreadable(err) {
 		return err
 	}
 	if err != nil {
@@ -107,7 +107,8 @@ func replace(path, next string) (done bool, err error) {
 	if err := os.Rename(next, path); err != nil {
 		return false, errors.Join(err, giveBack(path, old))
 	}
-	return true, nil
+	// Which did nothing if an undo had made both names of one file.
+	return true, removeAll([]string{next})
 }
 
 // undo is the reverse of replace.
@@ -175,7 +176,10 @@ func (e *ensuring) discard() error {
 		if path == e.Files.Cert || path == e.Files.CA {
 			leftovers = append(leftovers, beside)
 		}
-		leftovers = append(leftovers, beside+part, beside+replaced, path+part)
+		leftovers = append(leftovers, beside+part, path+part)
+		if exists(path) { // else it may be the only one
+			leftovers = append(leftovers, beside+replaced)
+		}
 	}
 	return removeAll(leftovers)
 }

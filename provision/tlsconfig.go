@@ -4,7 +4,9 @@ import (
 	"crypto"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 )
 
 // TLSConfig returns a client's configuration: it shows the certificate of
@@ -61,10 +63,16 @@ func (f Files) KeyPair() (pair *tls.Certificate, err error) {
 // nextPair reads the pair that a swap has decided on but not put in place yet.
 func (f Files) nextPair() (*tls.Certificate, error) {
 	pair, err := readPair(f.Key+next, f.Cert+next)
-	if err != nil {
-		return readPair(f.Key, f.Cert+next) // the key is in place already
+	if err == nil || isUnreadable(err) {
+		return pair, err
 	}
-	return pair, nil
+	return readPair(f.Key, f.Cert+next) // the key is in place already
+}
+
+// isUnreadable tells a file that cannot be read just now from one that is not
+// there, or not what it should be.
+func isUnreadable(err error) bool {
+	return errors.As(err, new(*fs.PathError)) && !errors.Is(err, fs.ErrNotExist)
 }
 
 func readPair(keyPath, certPath string) (*tls.Certificate, error) {
