@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 
 	"github.com/dojot/mqtt-manager-go/internal/durable"
@@ -46,7 +47,7 @@ func (e *ensuring) run(ctx context.Context, ca CA) error {
 		}
 		// Seen now, before the CA signs in vain.
 		if info, err := os.Lstat(path); err == nil && info.IsDir() {
-			return &StepError{e.stepOf(path), path, errors.New("is a directory")}
+			return &StepError{e.stepOf(path), path, &fs.PathError{Op: "replace", Path: path, Err: syscall.EISDIR}}
 		}
 	}
 	if err := e.takeUp(); err != nil {

@@ -120,7 +120,11 @@ func (r *Run) Do(ctx context.Context) *Report {
 				select {
 				case result = <-seen:
 				case <-ended.Done():
-					result.Status, result.Err = Failed, errLeft
+					select {
+					case result = <-seen: // just in time
+					default:
+						result.Status, result.Err = Failed, errLeft
+					}
 				}
 			}
 			if result.Err != nil {
