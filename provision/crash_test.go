@@ -250,49 +250,40 @@ func TestTakeUpOfARebuiltCA(t *testing.T) {
 }
 
 // What cannot be read just now may be decided all the same.
-func TestTakeUpOfAKeyThatCannotBeRead(t *testing.T) {
-	ca := newTestCA(t, "ca")
-	id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
-	ensure(t, id, ca)
-	ensure(t, other, ca)
-	write(t, id.Files.Cert+".next", read(t, other.Files.Cert))
-	loop := id.Files.Key + ".next" // to itself, for a read that fails
-	if err := os.Symlink(loop, loop); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := id.Ensure(t.Context(), ca); err == nil || !strings.Contains(err.Error(), loop) {
-		t.Errorf("got %v, want an error of %s", err, loop)
-	}
-	if err := os.Remove(loop); err != nil {
-		t.Fatal("it was discarded")
-	}
-	write(t, loop, read(t, other.Files.Key))
-	ensure(t, id, ca)
-	if !leaf(t, id.Files).Equal(leaf(t, other.Files)) {
-		t.Error("what was decided is not in service")
-	}
-}
-
-// Likewise the certificate.
 func TestTakeUpOfWhatCannotBeRead(t *testing.T) {
 	ca := newTestCA(t, "ca")
-	id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
-	ensure(t, id, ca)
-	ensure(t, other, ca)
-	write(t, id.Files.Key, read(t, other.Files.Key))
-	loop := id.Files.Cert + ".next" // to itself, for a read that fails
-	if err := os.Symlink(loop, loop); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := id.Ensure(t.Context(), ca); err == nil || !strings.Contains(err.Error(), loop) {
-		t.Errorf("got %v, want an error of %s", err, loop)
-	}
-	if err := os.Remove(loop); err != nil {
-		t.Fatal("it was discarded")
-	}
-	write(t, loop, read(t, other.Files.Cert))
-	ensure(t, id, ca)
-	if !leaf(t, id.Files).Equal(leaf(t, other.Files)) {
-		t.Error("what was decided is not in service")
+	for _, tc := range []struct {
+		name       string
+		unreadable func(f provision.Files) string
+		keyPath    func(f provision.Files) string // where the new key is, but for this
+	}{
+		{"key", func(f provision.Files) string { return f.Key }, func(f provision.Files) string { return f.Key + ".next" }},
+		{"certificate", func(f provision.Files) string { return f.Cert }, func(f provision.Files) string { return f.Key }},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			id, other := crashIdentity(t.TempDir()), crashIdentity(t.TempDir())
+			ensure(t, id, ca)
+			ensure(t, other, ca)
+			write(t, tc.keyPath(id.Files), read(t, other.Files.Key))
+			write(t, id.Files.Cert+".next", read(t, other.Files.Cert))
+			loop := tc.unreadable(id.Files) + ".next" // to itself, for a read that fails
+			if err := os.Remove(loop); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Symlink(loop, loop); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := id.Ensure(t.Context(), ca); err == nil || !strings.Contains(err.Error(), loop) {
+				t.Errorf("got %v, want an error of %s", err, loop)
+			}
+			if err := os.Remove(loop); err != nil {
+				t.Fatal("it was discarded")
+			}
+			write(t, loop, read(t, tc.unreadable(other.Files)))
+			ensure(t, id, ca)
+			if !leaf(t, id.Files).Equal(leaf(t, other.Files)) {
+				t.Error("what was decided is not in service")
+			}
+		})
 	}
 }
